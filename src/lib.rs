@@ -1,0 +1,14 @@
+//! `runner` makes backups and proves that they restore.
+//!
+//! `runner drill.rhai` → the command line is read ([`cli`]) → the script and all it imports are resolved, hashed and
+//! compiled → a fresh Rhai engine gets the primitives → the script runs on one plain thread while a tokio runtime serves
+//! the primitives → every step, check and resource is journaled as it happens → cleanup runs on every way out → the
+//! journal becomes the report and the exit code.
+
+pub mod cleanup;
+pub mod compare;
+pub mod error;
+pub mod files;
+pub mod process;
+pub mod progress;
+pub mod secret;

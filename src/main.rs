@@ -1,0 +1,3 @@
+//! The program: reads the command line and leaves with the run's exit code.
+
+fn main() {}

@@ -11,4 +11,7 @@ pub mod error;
 pub mod files;
 pub mod process;
 pub mod progress;
+pub mod run;
+pub mod script;
 pub mod secret;
+pub mod units;

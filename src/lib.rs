@@ -11,6 +11,7 @@ pub mod error;
 pub mod files;
 pub mod process;
 pub mod progress;
+pub mod report;
 pub mod run;
 pub mod script;
 pub mod secret;

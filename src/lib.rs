@@ -6,6 +6,7 @@
 //! journal becomes the report and the exit code.
 
 pub mod cleanup;
+pub mod cli;
 pub mod compare;
 pub mod error;
 pub mod files;

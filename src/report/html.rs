@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use super::words::{LEVELS, outcome_word};
+use super::words::{LEVELS, facts_in_words, outcome_word};
 use super::{Coverage, Mood, Note, Report, Step, failure, text};
 use crate::units;
 
@@ -148,7 +148,7 @@ fn bar(step: &Step, whole: f64) -> String {
 
 fn evidence(report: &Report) -> String {
     let rows = report.evidence.iter().map(|e| {
-        let facts: Vec<_> = e.facts_in_words().iter().map(|fact| text::clipped(fact, FACT_LIMIT)).collect();
+        let facts: Vec<_> = facts_in_words(&e.facts).iter().map(|fact| text::clipped(fact, FACT_LIMIT)).collect();
         [cell("dim", &report.path(e.step)), code(&e.primitive), cell("", &e.summary), code(&facts.join("\n"))]
     });
     section("Evidence", table(&["step", "verb", "what it found", "facts"], rows))

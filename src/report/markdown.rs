@@ -3,7 +3,7 @@
 //! Names come from databases that may be hostile, so every text is escaped: no link, image, mention or tag of theirs
 //! comes to life, and no cell breaks its table.
 
-use super::words::{LEVELS, outcome_word};
+use super::words::{LEVELS, facts_in_words, outcome_word};
 use super::{Coverage, Mood, Note, Report, Step, failure, text};
 use crate::units;
 
@@ -122,7 +122,7 @@ fn took(step: &Step) -> String {
 
 fn evidence(report: &Report) -> String {
     let rows = report.evidence.iter().map(|e| {
-        let facts = e.facts_in_words();
+        let facts = facts_in_words(&e.facts);
         let facts: Vec<_> = facts.iter().map(|fact| code(&text::clipped(fact, FACT_LIMIT))).collect();
         [escaped(&report.path(e.step)), code(&e.primitive), escaped(&e.summary), facts.join("<br>")]
     });

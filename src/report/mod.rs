@@ -8,7 +8,7 @@ mod junit;
 mod markdown;
 #[cfg(test)]
 mod samples;
-mod text;
+pub mod text;
 mod words;
 
 use jiff::Timestamp;
@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use crate::run::{Moment, Outcome, ScriptFailure};
 
-pub use words::Mood;
+pub use words::{Mood, facts_in_words};
 
 /// What a report says where the journal does not.
 const NOT_RECORDED: &str = "(not recorded)";

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Counts, Coverage, Evidence, NOT_RECORDED, Note, Report, Status, Step, gather};
+use super::{Counts, Coverage, NOT_RECORDED, Note, Report, Status, Step, gather};
 use crate::run::Outcome;
 use crate::units;
 
@@ -122,21 +122,6 @@ pub enum Mood {
     Bad,
 }
 
-impl Evidence {
-    /// Returns the facts in words, but for those that tell the coverage.
-    pub(super) fn facts_in_words(&self) -> Vec<String> {
-        const COVERAGE: [&str; 4] = ["checked", "not_checked", "ignored", "differences"];
-        match &self.facts {
-            serde_json::Value::Null => Vec::new(),
-            serde_json::Value::Object(map) => {
-                let rest = map.iter().filter(|(key, _)| !COVERAGE.contains(&key.as_str()));
-                rest.map(|(key, value)| format!("{key}: {}", gather::shown(value))).collect()
-            }
-            other => vec![gather::shown(other)],
-        }
-    }
-}
-
 impl Step {
     /// Returns whether it ended in a way that a reader looks for first.
     pub(super) fn is_bad(&self) -> bool {
@@ -152,5 +137,18 @@ pub(super) fn outcome_word(outcome: Option<Outcome>) -> &'static str {
         Some(Outcome::Interrupted) => "interrupted",
         Some(Outcome::Planned) => "planned",
         None => "no end",
+    }
+}
+
+/// Returns facts in words, but for those that tell the coverage.
+pub fn facts_in_words(facts: &serde_json::Value) -> Vec<String> {
+    const COVERAGE: [&str; 4] = ["checked", "not_checked", "ignored", "differences"];
+    match facts {
+        serde_json::Value::Null => Vec::new(),
+        serde_json::Value::Object(map) => {
+            let rest = map.iter().filter(|(key, _)| !COVERAGE.contains(&key.as_str()));
+            rest.map(|(key, value)| format!("{key}: {}", gather::shown(value))).collect()
+        }
+        other => vec![gather::shown(other)],
     }
 }

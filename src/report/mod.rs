@@ -1,6 +1,7 @@
 //! Reports: what the journal of a run says, as one value, and one file for each format that it is written in.
 
 pub mod failure;
+mod format;
 mod gather;
 mod html;
 mod json;
@@ -16,6 +17,7 @@ use serde::Serialize;
 
 use crate::run::{Moment, Outcome, ScriptFailure};
 
+pub use format::Format;
 pub use words::{Mood, facts_in_words};
 
 /// What a report says where the journal does not.

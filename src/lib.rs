@@ -7,8 +7,10 @@
 
 pub mod cleanup;
 pub mod compare;
+pub mod engine;
 pub mod error;
 pub mod files;
+pub mod primitives;
 pub mod process;
 pub mod progress;
 pub mod run;

@@ -13,6 +13,7 @@ pub mod files;
 pub mod primitives;
 pub mod process;
 pub mod progress;
+pub mod report;
 pub mod run;
 pub mod script;
 pub mod secret;

@@ -95,6 +95,15 @@ pub enum Event {
         /// Whether effects are only announced.
         dry_run: bool,
     },
+    /// The script asked for a parameter.
+    Parameter {
+        /// Its name.
+        name: String,
+        /// The value that the run used.
+        value: String,
+        /// Whether the command line gave it; otherwise it is the default.
+        given: bool,
+    },
     /// A step began.
     StepStarted {
         /// Its number.

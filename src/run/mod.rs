@@ -104,9 +104,13 @@ impl Run {
         self.started.elapsed()
     }
 
-    /// Notes a parameter with the value that the run used.
+    /// Notes a parameter with the value that the run used. Asking again for the same one is not news.
     pub fn note_parameter(&self, name: &str, value: String) {
-        self.parameters.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), value);
+        let mut parameters = self.parameters.lock().unwrap_or_else(PoisonError::into_inner);
+        if parameters.insert(name.to_owned(), value.clone()).as_ref() != Some(&value) {
+            let given = self.options.set.contains_key(name);
+            self.journal.record(Event::Parameter { name: name.to_owned(), value, given });
+        }
     }
 
     /// Returns the parameters that the script asked for, with their values.

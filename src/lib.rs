@@ -7,6 +7,7 @@
 
 pub mod cleanup;
 pub mod compare;
+pub mod docker;
 pub mod error;
 pub mod files;
 pub mod process;

@@ -112,7 +112,7 @@ fn what_pg_dump_never_writes_is_refused() {
     assert!(with("text", "te\0xt").contains("NUL byte"));
     assert!(with("FROM stdin;", "FROM PROGRAM 'id';").contains("a COPY that pg_dump does not write (line 24)"));
     assert!(with("FROM stdin;", "FROM stdin; select 1;").contains("more on the line of a COPY"));
-    assert!(with("\\.\n", "\\.\r\n").contains("a row starts with \\. and goes on"));
+    assert!(with("\n\\.\n", "\n\\.\r\n").contains("a row starts with \\. and goes on"));
     assert!(with("CREATE TABLE", "select 'x").contains("ends inside a string"));
     assert!(with("CREATE TABLE", "/* CREATE TABLE").contains("ends inside a comment"));
     assert!(refusal(&format!("\u{feff}SET a = 1;{DUMP}")).contains("byte order mark"));

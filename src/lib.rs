@@ -5,10 +5,12 @@
 //! the primitives → every step, check and resource is journaled as it happens → cleanup runs on every way out → the
 //! journal becomes the report and the exit code.
 
+pub mod backups;
 pub mod cleanup;
 pub mod compare;
 pub mod error;
 pub mod files;
+pub mod postgres;
 pub mod process;
 pub mod progress;
 pub mod secret;

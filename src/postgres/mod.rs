@@ -3,12 +3,16 @@
 mod address;
 mod cluster;
 mod container;
+pub mod copy;
+pub mod dump_text;
 mod identity;
+pub mod lexer;
 mod sandbox;
 mod session;
 #[cfg(test)]
 mod test_cluster;
 mod tls;
+pub mod toc;
 pub mod tools;
 
 pub use address::{Address, DEFAULT_PORT, Host, TlsMode};

@@ -6,26 +6,23 @@
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions, Permissions};
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use flate2::bufread::MultiGzDecoder;
 use tar::EntryType;
 use tokio_util::sync::CancellationToken;
 
-use super::digest::{Digest, Hashed, Hasher};
+use super::digest::{Digest, Hasher};
 use super::inventory::{Entry, EntryKind, Inventory, Name};
 use super::safe_path::{folded, inside, link_stays};
 use super::tar_reader::{Head, TarReader};
+use super::unpacking::Unpacking;
 use super::{BLOCK, atomic, checksums, go_on, open, shown};
 use crate::error::{Error, Kind, Result};
 use crate::progress::Progress;
-
-/// Ratios are only judged from here on: a few kilobytes of zeros pack better than any bomb.
-const RATIO_FROM: u64 = 16 << 20;
 
 /// What an archive may do. The defaults are for one of unknown origin.
 #[derive(Debug, Clone)]
@@ -90,10 +87,7 @@ pub fn extract(
         .map_err(|e| Error::io("create a folder in", parent, &e))?;
 
     let limits = Limits { bytes: limits.bytes.min(free_space(staging.path())?), ..limits.clone() };
-    let packed = Progress::default();
-    let counted = Counted { inner: Hashed::new(file), counters: [progress.clone(), packed.clone()] };
-    let stream = Guarded { inner: unpacked(archive, counted)?, packed, unpacked: 0, limits: &limits, cancel };
-    let mut reader = TarReader::new(stream, archive);
+    let mut reader = TarReader::new(Unpacking::start(file, archive, &limits, progress, cancel)?, archive);
     let mut placing = Placing {
         root: staging.path(),
         archive,
@@ -110,7 +104,7 @@ pub fn extract(
             inventory.check(&entry)?;
         }
     }
-    let digest = reader.into_inner().inner.finish(archive)?;
+    let digest = reader.into_inner().finish()?;
     check_digest(archive, digest, sidecar, inventory.as_ref().map(|i| i.archive.sha256))?;
     let verified = inventory.is_some();
     if let Some(inventory) = inventory {
@@ -167,90 +161,6 @@ fn name(staging: tempfile::TempDir, into: &Path) -> Result<()> {
     std::fs::rename(staging.path(), into).map_err(|e| Error::io("name", into, &e))?;
     let _ = staging.keep(); // it has its name now
     atomic::sync_folder(into.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")))
-}
-
-/// The archive's bytes on their way: digested and counted.
-struct Counted {
-    inner: Hashed<File>,
-    counters: [Progress; 2],
-}
-
-impl Read for Counted {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let n = self.inner.read(into)?;
-        self.counters.iter().for_each(|counter| counter.add(n as u64));
-        Ok(n)
-    }
-}
-
-/// The tar stream, packed or not.
-enum Unpacked {
-    Gzip(Box<MultiGzDecoder<BufReader<Counted>>>),
-    Plain(BufReader<Counted>),
-}
-
-/// Tells by the first bytes how the archive is packed; a name can lie.
-fn unpacked(archive: &Path, counted: Counted) -> Result<Unpacked> {
-    let mut buffer = BufReader::with_capacity(BLOCK, counted);
-    let start = io::BufRead::fill_buf(&mut buffer).map_err(|e| Error::io("read", archive, &e))?;
-    match start {
-        [0x1f, 0x8b, ..] => Ok(Unpacked::Gzip(Box::new(MultiGzDecoder::new(buffer)))),
-        tar if tar.len() >= 512 => Ok(Unpacked::Plain(buffer)),
-        _ => Err(Error::new(Kind::Damaged, format!("{} is not a .tar or .tar.gz archive", shown(archive)))
-            .on(shown(archive))),
-    }
-}
-
-impl Unpacked {
-    /// Returns the digest of the file, which must be at its end.
-    fn finish(self, archive: &Path) -> Result<Digest> {
-        let mut buffer = match self {
-            Unpacked::Gzip(decoder) => decoder.into_inner(),
-            Unpacked::Plain(buffer) => buffer,
-        };
-        io::copy(&mut buffer, &mut io::sink()).map_err(|e| Error::io("read", archive, &e))?;
-        Ok(buffer.into_inner().inner.finish().1)
-    }
-}
-
-impl Read for Unpacked {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Unpacked::Gzip(decoder) => decoder.read(into),
-            Unpacked::Plain(buffer) => buffer.read(into),
-        }
-    }
-}
-
-/// Lets through no more than the limits allow, whatever the bytes are for.
-struct Guarded<'a> {
-    inner: Unpacked,
-    packed: Progress,
-    unpacked: u64,
-    limits: &'a Limits,
-    cancel: &'a CancellationToken,
-}
-
-impl Read for Guarded<'_> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        go_on(self.cancel, "extracting").map_err(io::Error::other)?;
-        let n = self.inner.read(into)?;
-        self.unpacked += n as u64;
-        let bomb = |what: String| {
-            io::Error::other(
-                Error::new(Kind::Refused, format!("the archive unpacks to more than {what}"))
-                    .hint("raise the limit if the archive is known to be good"),
-            )
-        };
-        if self.unpacked > self.limits.bytes {
-            return Err(bomb(format!("{} bytes, the limit or the free space", self.limits.bytes)));
-        }
-        let most = self.packed.done().saturating_mul(self.limits.ratio);
-        if self.unpacked > RATIO_FROM && self.unpacked > most {
-            return Err(bomb(format!("{} times its size", self.limits.ratio)));
-        }
-        Ok(n)
-    }
 }
 
 /// A name that was used, by the name it has where case and form do not count.

@@ -10,6 +10,7 @@ pub mod inventory;
 pub mod listing;
 mod safe_path;
 mod tar_reader;
+mod unpacking;
 mod walk;
 
 use std::fs::{File, Metadata};

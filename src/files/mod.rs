@@ -3,6 +3,7 @@
 pub mod atomic;
 pub mod checksums;
 pub mod digest;
+pub mod members;
 mod walk;
 
 use std::fs::{File, Metadata};

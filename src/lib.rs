@@ -8,6 +8,7 @@
 pub mod backups;
 pub mod cleanup;
 pub mod compare;
+pub mod docker;
 pub mod error;
 pub mod files;
 pub mod postgres;

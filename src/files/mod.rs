@@ -8,6 +8,7 @@ pub mod extract;
 pub mod glob;
 pub mod inventory;
 pub mod listing;
+pub mod members;
 mod safe_path;
 mod tar_reader;
 mod unpacking;

@@ -1,5 +1,7 @@
 //! Archives: what goes in comes out, what was changed is seen, and a hostile archive never leaves its folder.
 
+#![allow(clippy::unwrap_used)] // helpers of tests stop at the first surprise, too
+
 #[path = "fixtures/hostile_tars.rs"]
 mod hostile_tars;
 

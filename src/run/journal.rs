@@ -63,7 +63,7 @@ pub struct ScriptFailure {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub calls: Vec<String>,
     /// The step it happened in.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "in_step", default, skip_serializing_if = "Option::is_none")]
     pub step: Option<String>,
     /// The causes, nearest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -330,4 +330,19 @@ pub fn read(folder: &Path) -> Result<Vec<Moment>> {
     let path = folder.join(JOURNAL_FILE);
     let text = std::fs::read_to_string(&path).map_err(|e| Error::io("read", &path, &e))?;
     Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+}
+
+/// A listener that hears nothing and never agrees.
+pub struct Silent;
+
+impl Listener for Silent {
+    fn happened(&self, _: &Moment) {}
+
+    fn working(&self, _: &str, _: &Progress) -> Box<dyn Send> {
+        Box::new(())
+    }
+
+    fn confirm(&self, _: &str) -> bool {
+        false
+    }
 }

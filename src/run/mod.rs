@@ -15,7 +15,8 @@ use jiff::Timestamp;
 
 pub use guard::{Guard, Protection};
 pub use journal::{
-    Check, Event, JOURNAL_FILE, Journal, Listener, Moment, Outcome, ScriptFailure, Working, read as read_journal,
+    Check, Event, JOURNAL_FILE, Journal, Listener, Moment, Outcome, ScriptFailure, Silent, Working,
+    read as read_journal,
 };
 pub use scope::{Scope, current};
 pub use stop::{Stop, Why};
@@ -120,15 +121,18 @@ impl Run {
     /// Removes what the run made and journals what is left.
     pub async fn clean_up(&self) -> Vec<Leftover> {
         let leftovers = self.ledger.drain().await;
-        for Leftover { record, error } in &leftovers {
-            self.journal.record(Event::Leftover {
-                kind: record.kind.clone(),
-                name: record.name.clone(),
-                by_hand: record.by_hand.clone(),
-                error: error.to_string(),
-            });
-        }
+        leftovers.iter().for_each(|leftover| self.note_leftover(leftover));
         leftovers
+    }
+
+    /// Journals something that is still there.
+    pub fn note_leftover(&self, Leftover { record, error }: &Leftover) {
+        self.journal.record(Event::Leftover {
+            kind: record.kind.clone(),
+            name: record.name.clone(),
+            by_hand: record.by_hand.clone(),
+            error: error.to_string(),
+        });
     }
 }
 

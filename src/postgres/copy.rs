@@ -1,0 +1,106 @@
+//! COPY as pg_dump writes it: which table and which columns the rows that follow belong to.
+
+use super::lexer::{Token, shown, tokens, unquoted};
+
+/// The head of a COPY block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CopyHead {
+    /// The table's schema, where it is named.
+    pub schema: Option<String>,
+    /// The table's name.
+    pub name: String,
+    /// The columns in the order of the rows.
+    pub columns: Vec<String>,
+}
+
+impl CopyHead {
+    /// Reads `COPY schema.table (column, …) FROM stdin;` and nothing else: any other COPY reads or writes the server's
+    /// files or starts its programs, and pg_dump writes none of that.
+    pub fn parse(statement: &str) -> Option<Self> {
+        let tokens = tokens(statement, false);
+        let mut rest = tokens.as_slice();
+        keyword(&mut rest, "copy")?;
+        let mut name = identifier(&mut rest)?;
+        let mut schema = None;
+        if symbol(&mut rest, ".").is_some() {
+            schema = Some(std::mem::replace(&mut name, identifier(&mut rest)?));
+        }
+        let mut columns = Vec::new();
+        if symbol(&mut rest, "(").is_some() {
+            loop {
+                columns.push(identifier(&mut rest)?);
+                if symbol(&mut rest, ",").is_none() {
+                    break;
+                }
+            }
+            symbol(&mut rest, ")")?;
+        }
+        keyword(&mut rest, "from")?;
+        keyword(&mut rest, "stdin")?;
+        symbol(&mut rest, ";")?;
+        rest.is_empty().then_some(Self { schema, name, columns })
+    }
+
+    /// Returns the table's full name as fingerprints and manifests write it.
+    pub fn table(&self) -> String {
+        full_name(self.schema.as_deref(), &self.name)
+    }
+}
+
+/// Returns `schema.name`, quoted where letters demand it.
+pub fn full_name(schema: Option<&str>, name: &str) -> String {
+    match schema {
+        Some(schema) => format!("{}.{}", shown(schema), shown(name)),
+        None => shown(name),
+    }
+}
+
+type Rest<'a, 'b> = &'a mut &'b [(Token, &'b str)];
+
+fn take<'b>(rest: Rest<'_, 'b>, wanted: impl Fn(Token, &str) -> bool) -> Option<&'b str> {
+    let (first, others) = rest.split_first()?;
+    let taken = wanted(first.0, first.1).then_some(first.1)?;
+    *rest = others;
+    Some(taken)
+}
+
+fn keyword(rest: Rest<'_, '_>, word: &str) -> Option<()> {
+    take(rest, |token, text| token == Token::Word && text.eq_ignore_ascii_case(word)).map(drop)
+}
+
+fn symbol(rest: Rest<'_, '_>, wanted: &str) -> Option<()> {
+    take(rest, |token, text| !matches!(token, Token::Text | Token::Quoted) && text == wanted).map(drop)
+}
+
+fn identifier(rest: Rest<'_, '_>) -> Option<String> {
+    // A name in U&"…" has escapes of its own; pg_dump writes none.
+    let plain = |token, text: &str| token == Token::Word || (token == Token::Quoted && text.starts_with('"'));
+    take(rest, plain).map(unquoted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_head_names_table_and_columns() {
+        let head = CopyHead::parse("COPY \"We ird\".\"sel\"\"ect Tbl\" (\"col um'n\", id) FROM stdin;").unwrap();
+        assert_eq!(head.columns, ["col um'n", "id"]);
+        assert_eq!(head.table(), "\"We ird\".\"sel\"\"ect Tbl\"");
+        assert_eq!(CopyHead::parse("COPY app.none  FROM stdin;").unwrap().columns, Vec::<String>::new());
+    }
+
+    #[test]
+    fn no_other_copy_is_taken() {
+        for text in [
+            "COPY t FROM PROGRAM 'id';",
+            "COPY t TO PROGRAM 'id';",
+            "COPY t FROM '/etc/passwd';",
+            "COPY (select 1) TO stdout;",
+            "COPY t FROM stdin WITH (FORMAT csv);",
+            "COPY t FROM stdin",
+        ] {
+            assert_eq!(CopyHead::parse(text), None, "{text}");
+        }
+    }
+}

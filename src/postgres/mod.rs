@@ -1,0 +1,23 @@
+//! PostgreSQL: connecting, reading a database as pg_dump's stream, and what it holds as a fingerprint.
+
+mod address;
+mod cluster;
+mod container;
+pub mod copy;
+pub mod dump_text;
+mod identity;
+pub mod lexer;
+mod sandbox;
+mod session;
+#[cfg(test)]
+mod test_cluster;
+mod tls;
+pub mod toc;
+pub mod tools;
+
+pub use address::{Address, DEFAULT_PORT, Host, TlsMode};
+pub use cluster::{Cluster, ClusterOptions, collect_cluster};
+pub use container::{Overrides, find_postgres_container};
+pub use identity::Identity;
+pub use sandbox::{Kept, Provider, Sandbox, SandboxOptions};
+pub use session::{Access, Session};

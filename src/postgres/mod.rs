@@ -1,11 +1,22 @@
 //! PostgreSQL: connecting, reading a database as pg_dump's stream, and what it holds as a fingerprint.
 
 mod address;
+mod catalog;
 pub mod copy;
+mod dump;
 pub mod dump_text;
+mod fingerprint;
 mod identity;
+mod large_objects;
 pub mod lexer;
+mod passfile;
+mod pg_dump;
+mod pipeline;
+mod reading;
+mod selection;
 mod session;
+mod snapshot;
+mod structure;
 #[cfg(test)]
 mod test_cluster;
 mod tls;
@@ -13,5 +24,7 @@ pub mod toc;
 pub mod tools;
 
 pub use address::{Address, DEFAULT_PORT, Host, TlsMode};
+pub use dump::{DumpRequest, dump};
+pub use fingerprint::fingerprint;
 pub use identity::Identity;
 pub use session::{Access, Session};

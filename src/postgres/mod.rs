@@ -7,6 +7,7 @@ pub mod copy;
 pub mod dump_text;
 mod identity;
 pub mod lexer;
+mod restore;
 mod sandbox;
 mod session;
 #[cfg(test)]
@@ -19,5 +20,6 @@ pub use address::{Address, DEFAULT_PORT, Host, TlsMode};
 pub use cluster::{Cluster, ClusterOptions, collect_cluster};
 pub use container::{Overrides, find_postgres_container};
 pub use identity::Identity;
+pub use restore::{RestoreOptions, RestoreTarget, Restored, collect_database, restore};
 pub use sandbox::{Kept, Provider, Sandbox, SandboxOptions};
 pub use session::{Access, Session};

@@ -2,6 +2,8 @@
 
 mod address;
 mod catalog;
+mod cluster;
+mod container;
 pub mod copy;
 mod dump;
 pub mod dump_text;
@@ -13,6 +15,8 @@ mod passfile;
 mod pg_dump;
 mod pipeline;
 mod reading;
+mod restore;
+mod sandbox;
 mod selection;
 mod session;
 mod snapshot;
@@ -24,7 +28,11 @@ pub mod toc;
 pub mod tools;
 
 pub use address::{Address, DEFAULT_PORT, Host, TlsMode};
+pub use cluster::{Cluster, ClusterOptions, collect_cluster};
+pub use container::{Overrides, find_postgres_container};
 pub use dump::{DumpRequest, dump};
 pub use fingerprint::fingerprint;
 pub use identity::Identity;
+pub use restore::{RestoreOptions, RestoreTarget, Restored, collect_database, restore};
+pub use sandbox::{Kept, Provider, Sandbox, SandboxOptions};
 pub use session::{Access, Session};

@@ -1,9 +1,11 @@
 //! One run of one script: compile, execute, cancel, clean up, judge.
 
 mod build;
+mod collect;
 mod definitions;
 mod failure;
 mod lint;
+mod manual;
 mod resolve;
 #[cfg(test)]
 mod tests;
@@ -15,8 +17,10 @@ use std::thread;
 use jiff::Timestamp;
 use rhai::{AST, Engine, EvalAltResult, Scope};
 
+pub use collect::{Collected, abandoned, collect};
 pub use definitions::definitions;
-pub use lint::{Finding, lint};
+pub use lint::Finding;
+pub use manual::{manual, manual_contents, manual_of};
 pub use resolve::{Loader, Origin, Source, stock_names, stock_text};
 
 use crate::cleanup::Leftover;
@@ -35,6 +39,7 @@ pub struct Script {
     pub parameters: Vec<Parameter>,
     /// What is wrong with it although it compiles.
     pub findings: Vec<Finding>,
+    head: String,
     loader: Loader,
     ast: AST,
 }
@@ -45,12 +50,29 @@ impl Script {
     /// # Errors
     /// The failure with the script's line, when it or an import does not compile.
     pub fn compile(name: &str) -> Result<Self, Box<ScriptFailure>> {
-        let loader = Loader::new(name).map_err(|e| Box::new(failure::plain(&e)))?;
+        Self::load(Loader::new(name).map_err(|e| Box::new(failure::plain(&e)))?)
+    }
+
+    /// Compiles a stock script, whatever lies in the folder.
+    ///
+    /// # Errors
+    /// As [`Script::compile`].
+    pub fn compile_stock(name: &str) -> Result<Self, Box<ScriptFailure>> {
+        Self::load(Loader::stock(name))
+    }
+
+    fn load(loader: Loader) -> Result<Self, Box<ScriptFailure>> {
         let engine = build::compiler(&loader);
         let origin = loader.main().clone();
         let ast = loader.compile_all(&engine).map_err(|e| Box::new(failure::explain(&e, &loader, &engine)))?;
         let (parameters, findings) = lint::read(&loader, &engine);
-        Ok(Self { origin, parameters, findings, loader, ast })
+        let head = head(&loader.sources().first().map(|s| s.text.clone()).unwrap_or_default());
+        Ok(Self { origin, parameters, findings, head, loader, ast })
+    }
+
+    /// Returns the comment at the script's head: its purpose, what it needs, what it changes.
+    pub fn head(&self) -> &str {
+        &self.head
     }
 
     /// Returns the files that the script consists of: itself first, then what it imports.
@@ -73,12 +95,19 @@ impl Script {
     }
 }
 
-/// Returns the files of a script that may not even compile: what a watcher looks at.
-pub fn files_to_watch(name: &str) -> Vec<PathBuf> {
-    let Ok(loader) = Loader::new(name) else { return vec![PathBuf::from(name)] };
+/// Returns the files of a script that may not even compile, with the SHA-256 of each that is there: what a watcher
+/// looks at.
+pub fn files_to_watch(name: &str) -> Vec<(PathBuf, Option<String>)> {
+    let Ok(loader) = Loader::new(name) else { return vec![(PathBuf::from(name), None)] };
     let engine = build::compiler(&loader);
     let _ = loader.compile_all(&engine); // a failure still tells which files were looked for
     loader.watched()
+}
+
+/// Returns the text of the comment lines that a script starts with.
+fn head(text: &str) -> String {
+    let lines = text.lines().take_while(|l| l.starts_with("//")).map(|l| l.trim_start_matches(['/', '!']).trim_end());
+    lines.map(|l| format!("{}\n", l.strip_prefix(' ').unwrap_or(l))).collect()
 }
 
 /// Runs a compiled script to its end, whatever that is, cleans up and returns the verdict.

@@ -90,6 +90,11 @@ impl Loader {
         Ok(Self(Arc::new(Inner { main, state: Mutex::default() })))
     }
 
+    /// Takes a stock script.
+    pub(super) fn stock(name: &str) -> Self {
+        Self(Arc::new(Inner { main: Origin::Embedded(name.to_owned()), state: Mutex::default() }))
+    }
+
     /// Returns where the script itself comes from.
     pub fn main(&self) -> &Origin {
         &self.0.main
@@ -125,17 +130,18 @@ impl Loader {
         loaded.filter_map(|(source, ast)| Some((source.clone(), ast.clone()?))).collect()
     }
 
-    /// Returns the files whose change may change the script, also those that are not there.
-    pub(super) fn watched(&self) -> Vec<PathBuf> {
+    /// Returns the files whose change may change the script with their SHA-256, also those that are not there.
+    pub(super) fn watched(&self) -> Vec<(PathBuf, Option<String>)> {
         let state = self.lock();
-        let loaded = state.loaded.keys().chain([&self.0.main]).filter_map(|origin| match origin {
-            Origin::File { real, .. } => Some(real.clone()),
-            Origin::Embedded(_) => None,
-        });
-        let mut files: Vec<_> = loaded.chain(state.missing.iter().cloned()).collect();
-        files.sort();
-        files.dedup();
-        files
+        let mut files: BTreeMap<PathBuf, Option<String>> =
+            state.missing.iter().map(|file| (file.clone(), None)).collect();
+        let loaded = state.loaded.iter().map(|(origin, (source, _))| (origin, Some(source.sha256.clone())));
+        for (origin, sha256) in loaded.chain([(&self.0.main, None)]) {
+            if let Origin::File { real, .. } = origin {
+                files.entry(real.clone()).or_insert(sha256);
+            }
+        }
+        files.into_iter().collect()
     }
 
     /// Returns the source with the name that messages use.

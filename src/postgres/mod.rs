@@ -1,6 +1,7 @@
 //! PostgreSQL: connecting, reading a database as pg_dump's stream, and what it holds as a fingerprint.
 
 mod address;
+mod array;
 mod catalog;
 mod cluster;
 mod container;
@@ -14,6 +15,7 @@ pub mod lexer;
 mod passfile;
 mod pg_dump;
 mod pipeline;
+mod query;
 mod reading;
 mod restore;
 mod sandbox;
@@ -33,6 +35,7 @@ pub use container::{Overrides, find_postgres_container};
 pub use dump::{DumpRequest, dump};
 pub use fingerprint::fingerprint;
 pub use identity::Identity;
+pub use query::{execute, query};
 pub use restore::{RestoreOptions, RestoreTarget, Restored, collect_database, restore};
 pub use sandbox::{Kept, Provider, Sandbox, SandboxOptions};
 pub use session::{Access, Session};

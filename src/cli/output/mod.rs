@@ -26,7 +26,7 @@ pub use look::Look;
 use crate::error::Error;
 use crate::progress::Progress;
 use crate::report::{self, Report};
-use crate::run::{Listener, Moment};
+use crate::run::{Listener, Moment, ScriptFailure};
 use plain::Plain;
 use terminal::Terminal;
 
@@ -82,6 +82,11 @@ impl Output {
     /// Draws an error that no script is to blame for.
     pub fn error(&self, error: &Error) {
         self.write(&failure(&report::failure::of(error), self.look));
+    }
+
+    /// Draws why a script cannot be run.
+    pub fn broken(&self, why: &ScriptFailure) {
+        self.write(&failure(why, self.look));
     }
 
     /// Closes with the verdict, and what to know and do next.

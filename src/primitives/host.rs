@@ -6,13 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rhai::{Engine, EvalAltResult, FnPtr, NativeCallContext, NativeCallContextStore};
 
-use crate::run::Run;
+use super::handles::Server;
+use crate::run::{Event, Run};
 
 /// The side of a script run that its verbs see.
 pub struct Host {
     /// The run.
     pub run: Arc<Run>,
     deferred: Mutex<Vec<Deferred>>,
+    kept: Mutex<Vec<Server>>,
 }
 
 /// A closure that `defer` put off, with the place it came from, without which it could not see its own module.
@@ -24,12 +26,30 @@ pub struct Deferred {
 impl Host {
     /// Makes the shared side of a run.
     pub fn new(run: Arc<Run>) -> Arc<Self> {
-        Arc::new(Self { run, deferred: Mutex::default() })
+        Arc::new(Self { run, deferred: Mutex::default(), kept: Mutex::default() })
     }
 
     pub(super) fn defer(&self, closure: FnPtr, context: &NativeCallContext) {
         let deferred = Deferred { closure, origin: context.store_data() };
         self.deferred.lock().unwrap_or_else(PoisonError::into_inner).push(deferred);
+    }
+
+    pub(super) fn keep_at_end(&self, server: Server) {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).push(server);
+    }
+
+    /// Leaves the servers that were asked for to the operator. A run that was stopped keeps nothing.
+    pub fn keep_what_stays(&self) {
+        let kept = std::mem::take(&mut *self.kept.lock().unwrap_or_else(PoisonError::into_inner));
+        if self.run.stop.why().is_some() {
+            return;
+        }
+        for server in kept {
+            if let Err(error) = self.run.runtime.block_on(server.keep(&self.run)) {
+                let text = format!("could not keep {server}: {error}");
+                self.run.journal.record(Event::Said { text, warning: true });
+            }
+        }
     }
 
     /// Takes the closure that was put off last.

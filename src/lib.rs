@@ -14,4 +14,6 @@ pub mod files;
 pub mod postgres;
 pub mod process;
 pub mod progress;
+pub mod rows;
 pub mod secret;
+pub mod sqlite;

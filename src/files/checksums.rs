@@ -64,10 +64,13 @@ pub fn sidecar(path: &Path) -> PathBuf {
     super::with_suffix(path, ".sha256")
 }
 
-/// Writes `PATH.sha256` for one file whose digest is known.
+/// Writes `PATH.sha256` for one file whose digest is known; an old one is not replaced.
 pub fn write_sidecar(path: &Path, digest: Digest) -> Result<()> {
     let name = path.file_name().ok_or_else(|| Error::new(Kind::Usage, format!("{} has no name", shown(path))))?;
-    atomic::write(&sidecar(path), &line(digest, Path::new(name)))
+    let to = sidecar(path);
+    let mut file = AtomicFile::create(&to)?;
+    file.write_all(&line(digest, Path::new(name))).map_err(|e| Error::io("write", &to, &e))?;
+    file.commit()
 }
 
 /// Reads the digest that `PATH.sha256` gives for one file.

@@ -1,8 +1,18 @@
 //! Files: what is written is whole before it has its name, and what is read is checked to its end.
 
+pub mod archive;
 pub mod atomic;
 pub mod checksums;
 pub mod digest;
+pub mod extract;
+pub mod glob;
+pub mod inventory;
+pub mod listing;
+pub mod members;
+mod safe_path;
+mod tar_reader;
+pub mod temp_folder;
+mod unpacking;
 mod walk;
 
 use std::fs::{File, Metadata};

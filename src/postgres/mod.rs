@@ -1,15 +1,27 @@
 //! PostgreSQL: connecting, reading a database as pg_dump's stream, and what it holds as a fingerprint.
 
 mod address;
+mod catalog;
 mod cluster;
 mod container;
 pub mod copy;
+mod dump;
 pub mod dump_text;
+mod fingerprint;
 mod identity;
+mod inspect;
+mod large_objects;
 pub mod lexer;
+mod passfile;
+mod pg_dump;
+mod pipeline;
+mod reading;
 mod restore;
 mod sandbox;
+mod selection;
 mod session;
+mod snapshot;
+mod structure;
 #[cfg(test)]
 mod test_cluster;
 mod tls;
@@ -19,7 +31,10 @@ pub mod tools;
 pub use address::{Address, DEFAULT_PORT, Host, TlsMode};
 pub use cluster::{Cluster, ClusterOptions, collect_cluster};
 pub use container::{Overrides, find_postgres_container};
+pub use dump::{DumpRequest, dump};
+pub use fingerprint::fingerprint;
 pub use identity::Identity;
+pub use inspect::inspect;
 pub use restore::{RestoreOptions, RestoreTarget, Restored, collect_database, restore};
 pub use sandbox::{Kept, Provider, Sandbox, SandboxOptions};
 pub use session::{Access, Session};

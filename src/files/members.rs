@@ -1,0 +1,341 @@
+//! Members: a file as a row of gzip members or Zstandard frames that can be packed and unpacked one by one.
+//!
+//! Reading goes to the file's real end: gunzip ignores what follows the last member, and a reader that stops at the first
+//! end would never see that a part was cut off or added.
+
+use std::io::{self, BufRead, Read, Write};
+
+use flate2::bufread::GzDecoder;
+use flate2::{Compression, GzBuilder};
+use zstd::bulk::Compressor;
+use zstd::stream::read::Decoder;
+use zstd::zstd_safe::CParameter;
+
+use crate::error::{Error, Kind, Result};
+
+/// A good trade for dumps: twice as fast as gzip's own default for a tenth more bytes.
+const GZIP_LEVEL: u32 = 2;
+/// Faster than gzip at any level and smaller.
+const ZSTD_LEVEL: i32 = 1;
+/// The largest window that a frame may ask memory for: 32 MiB.
+const ZSTD_WINDOW_LOG: u32 = 25;
+
+/// How members are packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Packing {
+    /// gzip members.
+    Gzip,
+    /// Zstandard frames.
+    Zstd,
+    /// The bytes as they are.
+    Plain,
+}
+
+/// Where one member lies in a file, and its size once unpacked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Where it begins.
+    pub offset: u64,
+    /// Its bytes in the file.
+    pub length: u64,
+    /// Its bytes once unpacked.
+    pub raw_length: u64,
+}
+
+/// Packs members, one at a time. Each thread has its own.
+pub enum Packer {
+    /// Makes gzip members.
+    Gzip,
+    /// Makes Zstandard frames, reusing one context.
+    Zstd(Compressor<'static>),
+    /// Copies.
+    Plain,
+}
+
+impl Packer {
+    /// Makes a packer.
+    pub fn new(packing: Packing) -> Result<Self> {
+        match packing {
+            Packing::Gzip => Ok(Self::Gzip),
+            Packing::Plain => Ok(Self::Plain),
+            Packing::Zstd => {
+                let made = Compressor::new(ZSTD_LEVEL).and_then(|mut compressor| {
+                    compressor.set_parameter(CParameter::ChecksumFlag(true))?;
+                    Ok(compressor)
+                });
+                made.map(Self::Zstd).map_err(|e| failed(&e))
+            }
+        }
+    }
+
+    /// Returns the member that unpacks to `raw`. Equal bytes give equal members: there is no time and no name in it.
+    pub fn pack(&mut self, raw: &[u8]) -> Result<Vec<u8>> {
+        match self {
+            Self::Plain => Ok(raw.to_vec()),
+            Self::Zstd(compressor) => compressor.compress(raw).map_err(|e| failed(&e)),
+            Self::Gzip => {
+                let room = Vec::with_capacity(raw.len() / 3 + 64);
+                let mut encoder = GzBuilder::new().mtime(0).write(room, Compression::new(GZIP_LEVEL));
+                encoder.write_all(raw).and_then(|()| encoder.finish()).map_err(|e| failed(&e))
+            }
+        }
+    }
+}
+
+fn failed(cause: &io::Error) -> Error {
+    Error::new(Kind::Io, "could not pack").because(cause)
+}
+
+/// Unpacks a file member by member to its real end, and compares the members with those that a manifest lists.
+pub struct MemberReader<R: BufRead> {
+    state: State<R>,
+    packing: Packing,
+    expected: Option<std::vec::IntoIter<Bounds>>,
+    members: u64,
+    offset: u64,
+    raw: u64,
+}
+
+enum State<R: BufRead> {
+    Gzip(Box<GzDecoder<Counted<R>>>),
+    Zstd(Box<Decoder<'static, Counted<R>>>),
+    Between(Counted<R>),
+    /// Passing from one to the other, or broken.
+    Nothing,
+}
+
+/// Counts the bytes that were taken.
+struct Counted<R> {
+    inner: R,
+    taken: u64,
+}
+
+impl<R: BufRead> MemberReader<R> {
+    /// Starts reading. With `expected`, the members must be exactly these.
+    pub fn new(input: R, packing: Packing, expected: Option<Vec<Bounds>>) -> Self {
+        Self {
+            state: State::Between(Counted { inner: input, taken: 0 }),
+            packing,
+            expected: expected.map(Vec::into_iter),
+            members: 0,
+            offset: 0,
+            raw: 0,
+        }
+    }
+
+    /// Returns how many members were read whole.
+    pub fn members(&self) -> u64 {
+        self.members
+    }
+
+    /// Gives the input back once everything was read.
+    pub fn into_input(self) -> Option<R> {
+        match self.state {
+            State::Between(counted) => Some(counted.inner),
+            _ => None,
+        }
+    }
+
+    /// Starts the next member; returns false at the end of the file.
+    fn begin(&mut self, mut input: Counted<R>) -> io::Result<bool> {
+        if input.fill_buf()?.is_empty() {
+            self.state = State::Between(input);
+            let missing = self.expected.as_mut().is_some_and(|expected| expected.next().is_some());
+            return match (missing, self.members) {
+                (true, _) => Err(damaged(format!("it ends at byte {}, members are missing", self.offset))),
+                (false, 0) => Err(damaged("it is empty".into())),
+                (false, _) => Ok(false),
+            };
+        }
+        self.raw = 0;
+        self.state = match self.packing {
+            Packing::Zstd => {
+                let mut decoder = Decoder::with_buffer(input)?.single_frame();
+                decoder.window_log_max(ZSTD_WINDOW_LOG)?;
+                State::Zstd(Box::new(decoder))
+            }
+            Packing::Gzip | Packing::Plain => State::Gzip(Box::new(GzDecoder::new(input))),
+        };
+        Ok(true)
+    }
+
+    /// Closes a member that was read whole.
+    fn end(&mut self, input: Counted<R>) -> io::Result<()> {
+        let found = Bounds { offset: self.offset, length: input.taken - self.offset, raw_length: self.raw };
+        if let Some(expected) = &mut self.expected
+            && expected.next() != Some(found)
+        {
+            return Err(damaged(format!("the member at byte {} is not the one in the manifest", self.offset)));
+        }
+        self.members += 1;
+        self.offset = input.taken;
+        self.state = State::Between(input);
+        Ok(())
+    }
+
+    fn broken(&self, cause: io::Error) -> io::Error {
+        if cause.get_ref().is_some_and(|inner| inner.is::<Error>()) {
+            return cause;
+        }
+        let what = match (cause.kind(), self.raw) {
+            (io::ErrorKind::UnexpectedEof, _) => format!("it is cut off inside the member at byte {}", self.offset),
+            (_, 0) if self.members > 0 => format!("what follows byte {} is no member of it: {cause}", self.offset),
+            _ => format!("the member at byte {} is damaged: {cause}", self.offset),
+        };
+        damaged(what)
+    }
+}
+
+impl<R: BufRead> Read for MemberReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        loop {
+            let read = match std::mem::replace(&mut self.state, State::Nothing) {
+                State::Nothing => return Err(damaged("it could not be read further".into())),
+                State::Between(mut input) if self.packing == Packing::Plain => {
+                    let read = input.read(buffer);
+                    self.state = State::Between(input);
+                    return read;
+                }
+                State::Between(input) => match self.begin(input)? {
+                    true => continue,
+                    false => return Ok(0),
+                },
+                State::Gzip(mut decoder) => match decoder.read(buffer) {
+                    Ok(0) => {
+                        self.end(decoder.into_inner())?;
+                        continue;
+                    }
+                    read => {
+                        self.state = State::Gzip(decoder);
+                        read
+                    }
+                },
+                State::Zstd(mut decoder) => match decoder.read(buffer) {
+                    Ok(0) => {
+                        self.end(decoder.finish())?;
+                        continue;
+                    }
+                    read => {
+                        self.state = State::Zstd(decoder);
+                        read
+                    }
+                },
+            };
+            return match read {
+                Ok(n) => {
+                    self.raw += n as u64;
+                    Ok(n)
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => Err(e),
+                Err(e) => {
+                    self.state = State::Nothing;
+                    Err(self.broken(e))
+                }
+            };
+        }
+    }
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buffer)?;
+        self.taken += n as u64;
+        Ok(n)
+    }
+}
+
+impl<R: BufRead> BufRead for Counted<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.inner.fill_buf()
+    }
+
+    fn consume(&mut self, n: usize) {
+        self.taken += n as u64;
+        self.inner.consume(n);
+    }
+}
+
+/// An error of ours that passes through `io::Read`.
+fn damaged(why: String) -> io::Error {
+    io::Error::other(Error::new(Kind::Damaged, "the file is damaged").caused_by(why))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PARTS: [&[u8]; 3] = [b"first part\n", b"second part\n", b"third\n"];
+
+    fn packed(packing: Packing) -> (Vec<u8>, Vec<Bounds>) {
+        let mut packer = Packer::new(packing).unwrap();
+        let (mut file, mut bounds) = (Vec::new(), Vec::new());
+        for part in PARTS {
+            let member = packer.pack(part).unwrap();
+            let (offset, length) = (file.len() as u64, member.len() as u64);
+            bounds.push(Bounds { offset, length, raw_length: part.len() as u64 });
+            file.extend(member);
+        }
+        (file, bounds)
+    }
+
+    fn unpacked(file: &[u8], packing: Packing, expected: Option<Vec<Bounds>>) -> Result<Vec<u8>, String> {
+        let mut out = Vec::new();
+        let mut reader = MemberReader::new(file, packing, expected);
+        reader.read_to_end(&mut out).map_err(|e| e.to_string())?;
+        assert!(reader.into_input().is_some_and(<[u8]>::is_empty), "everything was read");
+        Ok(out)
+    }
+
+    #[test]
+    fn members_read_back_and_agree_with_their_list() {
+        for packing in [Packing::Gzip, Packing::Zstd] {
+            let (file, bounds) = packed(packing);
+            assert_eq!(unpacked(&file, packing, Some(bounds.clone())).unwrap(), PARTS.concat());
+            assert_eq!(unpacked(&file, packing, None).unwrap(), PARTS.concat());
+            let mut other = bounds;
+            other[1].raw_length += 1;
+            let error = unpacked(&file, packing, Some(other)).unwrap_err();
+            assert!(error.contains("is not the one in the manifest"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_cut_a_flip_and_a_foreign_end_are_refused() {
+        for packing in [Packing::Gzip, Packing::Zstd] {
+            let (file, bounds) = packed(packing);
+            for end in 0..file.len() {
+                let whole = bounds.iter().any(|b| b.offset == end as u64) && end > 0;
+                assert_eq!(unpacked(&file[..end], packing, None).is_ok(), whole, "{packing:?} cut at {end}");
+                assert!(unpacked(&file[..end], packing, Some(bounds.clone())).is_err(), "{packing:?} cut at {end}");
+            }
+            for end in [b"garbage".as_slice(), &[0; 16], &file[..bounds[0].length as usize]] {
+                let long = [file.as_slice(), end].concat();
+                assert!(unpacked(&long, packing, Some(bounds.clone())).is_err(), "{packing:?} with {end:?}");
+            }
+            let error = unpacked(&[file.as_slice(), b"garbage of some length"].concat(), packing, None).unwrap_err();
+            assert!(error.contains("is no member of it"), "{error}");
+            let mut flipped = file.clone();
+            let middle = bounds[1].offset as usize + bounds[1].length as usize / 2;
+            flipped[middle] ^= 1;
+            assert!(unpacked(&flipped, packing, None).is_err(), "{packing:?}");
+        }
+    }
+
+    #[test]
+    fn equal_bytes_give_equal_members() {
+        assert_eq!(packed(Packing::Gzip), packed(Packing::Gzip));
+    }
+
+    #[test]
+    fn gunzip_unpacks_our_members() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.gz");
+        std::fs::write(&path, packed(Packing::Gzip).0).unwrap();
+        let out = std::process::Command::new("gunzip").arg("-c").arg(&path).output().unwrap();
+        assert!(out.status.success());
+        assert_eq!(out.stdout, PARTS.concat());
+    }
+}

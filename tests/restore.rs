@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use runner::backups::Backup;
+use runner::backups::{Backup, Format};
 use runner::cleanup::Ledger;
+use runner::compare::{Scope, compare};
 use runner::error::{Error, Kind, Result};
-use runner::postgres::{RestoreOptions, RestoreTarget, Restored, restore};
+use runner::postgres::{DumpRequest, RestoreOptions, RestoreTarget, Restored, dump, fingerprint, restore};
 use runner::progress::Progress;
 use runner_test_support::{self as support, TestServer};
 
@@ -123,7 +124,7 @@ async fn a_definition_that_the_server_refuses_is_named_with_its_line() {
         ("CREATE DOMAIN app.rating AS integer", "CREATE DOMAIN app.rating AS nosuch", "DOMAIN app.rating"),
         ("ON app.orders USING btree (customer_id)", "ON app.orders USING btree (nosuch)", "INDEX app.orders_cust"),
     ] {
-        let line = text[..text.find(good).unwrap()].lines().count();
+        let line = text[..text.find(good).unwrap()].matches('\n').count() + 1;
         let file = gzipped(folder.path(), "bad.sql.gz", text.replace(good, bad).as_bytes());
         let error = into(&server, &file, &options("copy"), &ledger).await.err().unwrap().to_string();
         assert!(error.starts_with(&format!("could not restore {shown} (line {line} of the dump)")), "{error}");
@@ -287,4 +288,99 @@ async fn a_restore_can_run_as_a_task() {
     let running = restore(&backup, &target, &options, &ledger, &progress);
     is_send(&running);
     assert!(running.await.is_err());
+}
+
+/// Restores our own dump of the rich database into another server and compares all of it.
+async fn proven(format: Format, file: &str) {
+    let Some(source) = support::postgres().await else { return };
+    let Some(target) = support::postgres().await else { return };
+    let (folder, ledger, progress) =
+        (tempfile::tempdir().expect("a folder"), support::ledger().await, Progress::default());
+    source
+        .execute(
+            "postgres",
+            "create role app_owner login connection limit 3; create role team; grant team to app_owner",
+        )
+        .await;
+    source.execute("postgres", "create role app_ro; alter role app_ro set work_mem = '8MB'").await;
+    source.create("rich", RICH).await;
+    let settings = "alter database rich set datestyle = 'German'; alter database rich set search_path = \"$user\", app; \
+                    comment on database rich is 'it''s ours'; alter database rich connection limit 9; \
+                    revoke connect on database rich from public; grant connect on database rich to app_ro; \
+                    alter database rich owner to app_owner; alter role app_ro in database rich set search_path = app";
+    source.execute("postgres", settings).await;
+    let request = DumpRequest {
+        source: source.address("rich"),
+        to: folder.path().join(file),
+        format,
+        tables: Vec::new(),
+        jobs: None,
+    };
+    let backup = dump(&request, &progress, &ledger).await.expect("the dump succeeds");
+    let restored = into(&target, backup.path(), &options("copy"), &ledger).await.expect("the restore succeeds");
+    let before = &backup.manifest().expect("our dumps have one").fingerprint;
+    let after = fingerprint(&restored.address, &[], &progress, &ledger).await.expect("the copy can be read");
+    let verdict = compare(before, &after, &Scope::default()).expect("both sides can be compared");
+    assert!(verdict.equal, "{verdict:#?}");
+    assert_eq!(restored.rows, before.rows());
+    // And the check can fail.
+    target.execute("copy", "update app.orders set note = 'Note 7' where note = 'note 7'").await;
+    let after = fingerprint(&restored.address, &[], &progress, &ledger).await.expect("the copy can be read");
+    assert!(!compare(before, &after, &Scope::default()).expect("both sides can be compared").equal);
+    assert!(ledger.drain().await.is_empty());
+}
+
+#[tokio::test]
+async fn our_own_dump_comes_back_equal_with_roles_settings_and_grants() {
+    proven(Format::SqlGz, "rich.sql.gz").await;
+}
+
+#[tokio::test]
+async fn our_own_zstandard_dump_comes_back_equal() {
+    proven(Format::SqlZst, "rich.sql.zst").await;
+}
+
+#[tokio::test]
+async fn our_own_archive_comes_back_equal() {
+    proven(Format::Custom, "rich.dump").await;
+}
+
+#[tokio::test]
+async fn a_backup_that_is_not_what_its_manifest_says_is_refused() {
+    let Some(server) = support::postgres().await else { return };
+    let (folder, ledger) = (tempfile::tempdir().unwrap(), support::ledger().await);
+    server.create("small", "create table t as select g as a from generate_series(1, 1000) g").await;
+    let to = folder.path().join("small.sql");
+    let request = DumpRequest {
+        source: server.address("small"),
+        to: to.clone(),
+        format: Format::Sql,
+        tables: vec![],
+        jobs: None,
+    };
+    dump(&request, &Progress::default(), &ledger).await.unwrap();
+    let mut bytes = std::fs::read(&to).unwrap();
+    let at = bytes.windows(5).position(|w| w == b"\n500\n").unwrap();
+    bytes[at + 1] = b'6';
+    std::fs::write(&to, bytes).unwrap();
+    let error = into(&server, &to, &options("copy"), &ledger).await.err().unwrap();
+    assert_eq!(error.kind(), Kind::Damaged);
+    assert!(error.to_string().contains("its SHA-256 is"), "{error}");
+    assert_eq!(server.databases().await, ["postgres", "small", "template0", "template1"]);
+}
+
+#[tokio::test]
+async fn the_database_that_was_backed_up_is_never_a_target() {
+    let Some(server) = support::postgres().await else { return };
+    let (folder, ledger) = (tempfile::tempdir().unwrap(), support::ledger().await);
+    server.create("small", "create table t as select 1 as a").await;
+    let to = folder.path().join("small.sql.gz");
+    let request =
+        DumpRequest { source: server.address("small"), to, format: Format::SqlGz, tables: vec![], jobs: None };
+    let backup = dump(&request, &Progress::default(), &ledger).await.unwrap();
+    let target = RestoreTarget::server(server.address("postgres"));
+    let replace = RestoreOptions { replace: true, ..options("small") };
+    let error = restore(&backup, &target, &replace, &ledger, &Progress::default()).await.err().unwrap();
+    assert_eq!(error.kind(), Kind::Refused);
+    assert!(error.to_string().contains("server and name are those of the source"), "{error}");
 }

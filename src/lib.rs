@@ -17,3 +17,4 @@ pub mod progress;
 pub mod rows;
 pub mod secret;
 pub mod sqlite;
+pub mod webhook;

@@ -12,7 +12,7 @@ use bollard::query_parameters::CreateContainerOptionsBuilder;
 
 use super::container::labelled;
 use super::engine::failed;
-use super::{Container, Engine, LABEL_MADE, LABEL_RUN, Wait, image};
+use super::{Container, Engine, LABEL_MADE, LABEL_RUN, Wait};
 use crate::cleanup::{Ledger, Record, Ticket};
 use crate::error::{Error, Kind, Result};
 use crate::progress::Progress;
@@ -118,7 +118,7 @@ impl ContainerOptions {
     /// Makes the container without starting it.
     pub async fn create(self, engine: &Engine, ledger: &Arc<Ledger>, progress: &Progress) -> Result<Made> {
         self.check()?;
-        image::ensure(engine, &self.image, progress).await?;
+        engine.ensure_image(&self.image, progress).await?;
         let run = ledger.run().to_owned();
         let name = self.name.clone().unwrap_or_else(|| next_name(&run));
         let record = Record::new(KIND, &name, format!("docker rm -fv {name}")).fact("run", &*run);

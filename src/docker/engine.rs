@@ -31,6 +31,12 @@ impl Engine {
         let spoken = api.client_version();
         Ok(format!("Docker Engine {} (API {spoken})", version.version.unwrap_or_else(|| "of unknown version".into())))
     }
+
+    /// Returns whether containers' own addresses can be expected to be reachable from here: an Engine in a virtual
+    /// machine or on another host has networks of its own.
+    pub fn shares_our_network(&self) -> bool {
+        cfg!(target_os = "linux") && host().starts_with("unix://")
+    }
 }
 
 async fn connect() -> Result<Docker> {

@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 
 use super::Engine;
 use super::engine::{failed, is_absent};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::progress::Progress;
 
 impl Engine {
@@ -20,11 +20,11 @@ impl Engine {
             Err(e) => Err(failed(format!("could not look for image {image}"), &e).on(image)),
         }
     }
-}
 
-/// Makes sure that the Engine has the image.
-pub(super) async fn ensure(engine: &Engine, image: &str, progress: &Progress) -> Result<()> {
-    if engine.has_image(image).await? { Ok(()) } else { pull(engine, image, progress).await }
+    /// Makes sure that the Engine has the image.
+    pub async fn ensure_image(&self, image: &str, progress: &Progress) -> Result<()> {
+        if self.has_image(image).await? { Ok(()) } else { pull(self, image, progress).await }
+    }
 }
 
 async fn pull(engine: &Engine, image: &str, progress: &Progress) -> Result<()> {
@@ -42,10 +42,7 @@ async fn pull(engine: &Engine, image: &str, progress: &Progress) -> Result<()> {
     if engine.has_image(image).await? {
         Ok(())
     } else {
-        Err(not_pulled(
-            Error::new(crate::error::Kind::Docker, format!("image {image} is not there after its pull")),
-            image,
-        ))
+        Err(not_pulled(Error::new(Kind::Docker, format!("image {image} is not there after its pull")), image))
     }
 }
 

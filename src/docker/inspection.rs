@@ -23,6 +23,8 @@ pub struct Inspection {
     pub image: String,
     /// The labels.
     pub labels: HashMap<String, String>,
+    /// Whether it shares this machine's network.
+    pub host_network: bool,
     env: HashMap<String, String>,
     networks: Vec<IpAddr>,
     published: HashMap<u16, SocketAddr>,
@@ -82,6 +84,7 @@ impl From<ContainerInspectResponse> for Inspection {
             },
             image: config.image.unwrap_or_default(),
             labels: config.labels.unwrap_or_default(),
+            host_network: seen.host_config.and_then(|h| h.network_mode).as_deref() == Some("host"),
             env: env.iter().filter_map(|v| v.split_once('=')).map(|(n, v)| (n.to_owned(), v.to_owned())).collect(),
             networks: addresses(&network),
             published: published(&network),

@@ -144,9 +144,9 @@ impl<R: Read> DumpReader<R> {
         self.line
     }
 
-    /// Gives the input back, for instance to look for bytes behind its end.
-    pub fn into_input(self) -> R {
-        self.input
+    /// Returns whether the input has ended.
+    pub fn ended(&self) -> bool {
+        self.whole
     }
 
     fn unread(&self) -> &[u8] {

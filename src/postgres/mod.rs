@@ -2,12 +2,27 @@
 
 mod address;
 mod array;
+mod catalog;
+mod cluster;
+mod container;
 pub mod copy;
+mod dump;
 pub mod dump_text;
+mod fingerprint;
 mod identity;
+mod large_objects;
 pub mod lexer;
+mod passfile;
+mod pg_dump;
+mod pipeline;
 mod query;
+mod reading;
+mod restore;
+mod sandbox;
+mod selection;
 mod session;
+mod snapshot;
+mod structure;
 #[cfg(test)]
 mod test_cluster;
 mod tls;
@@ -15,6 +30,12 @@ pub mod toc;
 pub mod tools;
 
 pub use address::{Address, DEFAULT_PORT, Host, TlsMode};
+pub use cluster::{Cluster, ClusterOptions, collect_cluster};
+pub use container::{Overrides, find_postgres_container};
+pub use dump::{DumpRequest, dump};
+pub use fingerprint::fingerprint;
 pub use identity::Identity;
 pub use query::{execute, query};
+pub use restore::{RestoreOptions, RestoreTarget, Restored, collect_database, restore};
+pub use sandbox::{Kept, Provider, Sandbox, SandboxOptions};
 pub use session::{Access, Session};

@@ -73,6 +73,16 @@ impl TestCluster {
         self.session(database).await.client().batch_execute(sql).await.unwrap_or_else(|e| panic!("{sql}: {e:?}"));
     }
 
+    /// Restores an archive of pg_dump's own.
+    pub(super) fn pg_restore(&self, database: &str, archive: &Path) {
+        let out = Command::new(self.bin.join("pg_restore"))
+            .args(["--exit-on-error", "-d", &self.address(database).conninfo()])
+            .arg(archive)
+            .output()
+            .unwrap();
+        assert!(out.status.success(), "pg_restore: {}", String::from_utf8_lossy(&out.stderr));
+    }
+
     /// Feeds a script to psql, which stops at the first error.
     pub(super) fn psql(&self, database: &str, script: &Path) {
         let out = Command::new(self.bin.join("psql"))

@@ -1,0 +1,391 @@
+//! The one pass over a dump's text: it is checked, hashed row by row, cut into members, packed by several threads and
+//! written in order, and nothing of it is held longer than that takes.
+//!
+//! One thread reads and cuts, the workers hash and pack, one thread writes. The writer's queue holds the places of members
+//! in their order, so it bounds both what is in memory and how far a quick worker may run ahead.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::ops::Range;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use memchr::memchr_iter;
+
+use super::dump_text::{DumpReader, Event, Item};
+use super::structure::Structure;
+use crate::backups::{Member, Section};
+use crate::compare::{Engine, Fingerprint, RowSum, Table};
+use crate::error::{Error, Kind, Result};
+use crate::files::digest::{Digest, Hasher};
+use crate::files::members::{Packer, Packing};
+use crate::progress::Progress;
+
+/// The size of a member before packing.
+const MEMBER: usize = 2 << 20;
+/// More workers than this only cost memory: pg_dump's one stream cannot feed them.
+const MOST_WORKERS: usize = 8;
+
+/// Where the members go.
+pub(super) struct Output {
+    /// How they are packed.
+    pub(super) packing: Packing,
+    /// The file that takes them, for the writing thread alone.
+    pub(super) file: File,
+}
+
+/// What a pass found.
+pub(super) struct Passed {
+    /// The parts of the file, where one was written.
+    pub(super) members: Vec<Member>,
+    /// The file's size.
+    pub(super) size: u64,
+    /// The file's digest.
+    pub(super) sha256: Digest,
+    /// The text's size.
+    pub(super) raw_size: u64,
+    /// What the text says about rows and objects.
+    pub(super) print: Fingerprint,
+    /// The roles that it names.
+    pub(super) roles: std::collections::BTreeSet<String>,
+    /// Where in the text each table's rows lie, with their COPY and its end.
+    pub(super) blocks: Vec<(Range<u64>, String)>,
+}
+
+/// A pass that failed.
+pub(super) struct Failed {
+    /// Why.
+    pub(super) error: Error,
+    /// The input had ended by then, so whoever wrote it may know better why.
+    pub(super) input_ended: bool,
+}
+
+/// Reads a dump's text to its end.
+pub(super) fn pass(
+    input: impl Read + Send,
+    output: Option<Output>,
+    workers: Option<usize>,
+    progress: &Progress,
+) -> Result<Passed, Failed> {
+    let packing = output.as_ref().map(|output| output.packing);
+    let workers =
+        workers.unwrap_or_else(|| thread::available_parallelism().map_or(2, usize::from)).clamp(1, MOST_WORKERS);
+    let (jobs, work) = sync_channel::<Job>(workers);
+    let (places, order) = sync_channel::<Receiver<Result<Done>>>(workers + 1);
+    let (empties, used) = channel();
+    let work = Arc::new(Mutex::new(work));
+    thread::scope(|scope| {
+        for _ in 0..workers {
+            let work = Arc::clone(&work);
+            scope.spawn(move || worker(&work, packing));
+        }
+        drop(work); // so that the queue closes when the workers are gone
+        let writer = scope.spawn(move || Writer::new(output, empties).run(&order));
+        let mut cutter = Cutter::new(packing.is_some(), jobs, places, used);
+        let read = cutter.read(input, progress);
+        let cut = cutter.finish();
+        let written = writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        // A full disk shows first as a closed queue: the writer knows why.
+        let written = written.map_err(|error| Failed { error, input_ended: false })?;
+        read?;
+        Ok(cut.with(written))
+    })
+}
+
+/// A member to be hashed and packed.
+struct Job {
+    raw: Vec<u8>,
+    rows: Range<usize>,
+    /// The order in which the fields of a row are hashed, where it is not their own.
+    order: Option<Arc<[usize]>>,
+    section: Section,
+    table: Option<Arc<str>>,
+    done: SyncSender<Result<Done>>,
+}
+
+/// A member that was hashed and packed.
+struct Done {
+    raw: Vec<u8>,
+    packed: Option<Vec<u8>>,
+    sum: RowSum,
+    section: Section,
+    table: Option<Arc<str>>,
+}
+
+fn worker(work: &Mutex<Receiver<Job>>, packing: Option<Packing>) {
+    let mut packer = packing.map(Packer::new);
+    loop {
+        let job = work.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(Job { raw, rows, order, section, table, done }) = job else { return };
+        let sum = hashed(&raw[rows], order.as_deref());
+        let packed = match &mut packer {
+            None => Ok(None),
+            Some(Ok(packer)) => packer.pack(&raw).map(Some),
+            Some(Err(error)) => Err(error.clone()),
+        };
+        let result = packed.map(|packed| Done { raw, packed, sum, section, table });
+        let _ = done.send(result); // the writer is gone only when it failed and said so
+    }
+}
+
+/// Returns the sum of the rows' digests.
+fn hashed(rows: &[u8], order: Option<&[usize]>) -> RowSum {
+    let mut sum = RowSum::default();
+    let mut start = 0;
+    let mut sorted = Vec::new();
+    for end in memchr_iter(b'\n', rows) {
+        let row = &rows[start..end];
+        match order {
+            None => sum.add_row(row),
+            Some(order) => {
+                let fields: Vec<&[u8]> = row.split(|b| *b == b'\t').collect();
+                sorted.clear();
+                for field in order {
+                    sorted.extend_from_slice(fields.get(*field).copied().unwrap_or_default());
+                    sorted.push(b'\t');
+                }
+                sorted.pop();
+                sum.add_row(&sorted);
+            }
+        }
+        start = end + 1;
+    }
+    sum
+}
+
+/// Reads the text and cuts it into jobs.
+struct Cutter {
+    keep: bool,
+    jobs: SyncSender<Job>,
+    places: SyncSender<Receiver<Result<Done>>>,
+    used: Receiver<Vec<u8>>,
+    structure: Structure,
+    tables: BTreeMap<String, Table>,
+    raw: Vec<u8>,
+    rows: Range<usize>,
+    section: Section,
+    table: Option<Arc<str>>,
+    order: Option<Arc<[usize]>>,
+    raw_size: u64,
+    blocks: Vec<(Range<u64>, String)>,
+}
+
+impl Cutter {
+    fn new(
+        keep: bool,
+        jobs: SyncSender<Job>,
+        places: SyncSender<Receiver<Result<Done>>>,
+        used: Receiver<Vec<u8>>,
+    ) -> Self {
+        Self {
+            keep,
+            jobs,
+            places,
+            used,
+            structure: Structure::new(Fingerprint::new(Engine::Postgres)),
+            tables: BTreeMap::new(),
+            raw: Vec::new(),
+            rows: 0..0,
+            section: Section::PreData,
+            table: None,
+            order: None,
+            raw_size: 0,
+            blocks: Vec::new(),
+        }
+    }
+
+    fn read(&mut self, input: impl Read, progress: &Progress) -> Result<(), Failed> {
+        let mut reader = DumpReader::new(input);
+        loop {
+            let step = match reader.read() {
+                Ok(None) => return Ok(()),
+                Ok(Some(item)) => {
+                    progress.add(item.raw.len() as u64);
+                    self.item(&item)
+                }
+                Err(error) => Err(error),
+            };
+            if let Err(error) = step {
+                return Err(Failed { error, input_ended: reader.ended() });
+            }
+        }
+    }
+
+    fn item(&mut self, item: &Item<'_>) -> Result<()> {
+        let at = self.raw_size;
+        self.raw_size += item.raw.len() as u64;
+        match &item.event {
+            Event::CopyStart { head, .. } => {
+                self.flush()?;
+                let table = head.table();
+                let (columns, order) = self.columns(&table, &head.columns);
+                self.tables.entry(table.clone()).or_insert(Table { rows: 0, sum: RowSum::default(), columns });
+                self.blocks.push((at..at, table.clone()));
+                (self.section, self.table, self.order) = (Section::Data, Some(table.into()), order);
+                self.keep(item.raw);
+                self.rows = self.raw.len()..self.raw.len();
+            }
+            Event::CopyRows(rows) => {
+                if self.raw.len() + rows.len() > MEMBER {
+                    self.flush()?;
+                }
+                self.raw.extend_from_slice(rows);
+                self.rows.end = self.raw.len();
+            }
+            Event::CopyEnd { rows } => {
+                self.keep(item.raw);
+                if let Some(table) = self.table.as_deref().and_then(|name| self.tables.get_mut(name)) {
+                    table.rows += rows;
+                }
+                if let Some((range, _)) = self.blocks.last_mut() {
+                    range.end = self.raw_size;
+                }
+                self.flush()?;
+                (self.table, self.order) = (None, None);
+            }
+            event => {
+                if item.section != self.section || self.raw.len() + item.raw.len() > MEMBER {
+                    self.flush()?;
+                }
+                self.section = item.section;
+                self.keep(item.raw);
+                if let Event::Statement { text, entry } = event {
+                    self.structure.statement(text, *entry);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the columns in the order in which they are hashed, and that order where it is not the rows' own.
+    fn columns(&self, table: &str, columns: &[String]) -> (Vec<String>, Option<Arc<[usize]>>) {
+        if !self.structure.is_child(table) {
+            return (columns.to_vec(), None);
+        }
+        let mut order: Vec<usize> = (0..columns.len()).collect();
+        order.sort_by_key(|i| &columns[*i]);
+        (order.iter().map(|i| columns[*i].clone()).collect(), Some(order.into()))
+    }
+
+    /// Bytes that are no rows are only needed for a file.
+    fn keep(&mut self, raw: &[u8]) {
+        if self.keep {
+            self.raw.extend_from_slice(raw);
+        }
+    }
+
+    /// Sends off what was gathered as one member.
+    fn flush(&mut self) -> Result<()> {
+        if self.raw.is_empty() {
+            return Ok(());
+        }
+        let mut fresh = self.used.try_recv().unwrap_or_default();
+        fresh.clear();
+        let raw = std::mem::replace(&mut self.raw, fresh);
+        let rows = std::mem::replace(&mut self.rows, 0..0);
+        let (done, place) = sync_channel(1);
+        let (table, order) = (self.table.clone(), self.order.clone());
+        let job = Job { raw, rows, order, section: self.section, table, done };
+        let sent = self.places.send(place).is_ok() && self.jobs.send(job).is_ok();
+        if sent { Ok(()) } else { Err(Error::new(Kind::Io, "the file could not be written further")) }
+    }
+
+    /// Closes the queues.
+    fn finish(mut self) -> Cut {
+        let _ = self.flush(); // a closed queue has its error in the writer
+        let (print, roles) = self.structure.finish();
+        Cut { print, roles, tables: self.tables, raw_size: self.raw_size, blocks: self.blocks }
+    }
+}
+
+/// What the reading side knows at the end.
+struct Cut {
+    print: Fingerprint,
+    roles: std::collections::BTreeSet<String>,
+    tables: BTreeMap<String, Table>,
+    raw_size: u64,
+    blocks: Vec<(Range<u64>, String)>,
+}
+
+impl Cut {
+    fn with(mut self, written: Written) -> Passed {
+        for (name, table) in &mut self.tables {
+            table.sum = written.sums.get(name.as_str()).copied().unwrap_or_default();
+        }
+        self.print.tables.append(&mut self.tables);
+        Passed {
+            members: written.members,
+            size: written.size,
+            sha256: written.sha256,
+            raw_size: self.raw_size,
+            print: self.print,
+            roles: self.roles,
+            blocks: self.blocks,
+        }
+    }
+}
+
+/// Takes members in their order and writes them.
+struct Writer {
+    output: Option<Output>,
+    empties: Sender<Vec<u8>>,
+    hasher: Hasher,
+    members: Vec<Member>,
+    sums: BTreeMap<Arc<str>, RowSum>,
+}
+
+struct Written {
+    members: Vec<Member>,
+    size: u64,
+    sha256: Digest,
+    sums: BTreeMap<Arc<str>, RowSum>,
+}
+
+impl Writer {
+    fn new(output: Option<Output>, empties: Sender<Vec<u8>>) -> Self {
+        Self { output, empties, hasher: Hasher::default(), members: Vec::new(), sums: BTreeMap::new() }
+    }
+
+    fn run(mut self, order: &Receiver<Receiver<Result<Done>>>) -> Result<Written> {
+        while let Ok(place) = order.recv() {
+            let done = place.recv().map_err(|_| Error::new(Kind::Bug, "a worker went away with a member"))??;
+            self.take(done)?;
+        }
+        if let Some(Output { file, .. }) = &self.output {
+            // Here and not when the file gets its name: that happens on a thread that others wait for.
+            file.sync_data().map_err(|e| unwritable(&e))?;
+        }
+        let size = self.hasher.bytes();
+        Ok(Written { members: self.members, size, sha256: self.hasher.finish(), sums: self.sums })
+    }
+
+    fn take(&mut self, done: Done) -> Result<()> {
+        if let (Some(Output { file, .. }), Some(packed)) = (&mut self.output, &done.packed) {
+            file.write_all(packed).map_err(|e| unwritable(&e))?;
+            self.members.push(Member {
+                offset: self.hasher.bytes(),
+                length: packed.len() as u64,
+                raw_length: done.raw.len() as u64,
+                section: done.section,
+                table: done.table.as_deref().map(str::to_owned),
+            });
+            self.hasher.update(packed);
+        }
+        if let Some(table) = done.table {
+            self.sums.entry(table).or_default().add(done.sum);
+        }
+        let _ = self.empties.send(done.raw); // the reader is gone only at the end
+        Ok(())
+    }
+}
+
+fn unwritable(cause: &std::io::Error) -> Error {
+    let error = Error::new(Kind::Io, "could not write the backup").because(cause);
+    if cause.kind() == std::io::ErrorKind::StorageFull {
+        error.hint("free some space on that file system")
+    } else {
+        error
+    }
+}

@@ -1,0 +1,125 @@
+//! One reading of a database: a snapshot, pg_dump in it, and the pass over its text that gives rows and objects.
+
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::address::Address;
+use super::catalog;
+use super::pg_dump::{Order, PgDump};
+use super::pipeline::{Failed, Output, Passed, pass};
+use super::selection::{self, Selected};
+use super::snapshot::Snapshot;
+use super::tools::{self, Tool};
+use crate::backups::Source;
+use crate::cleanup::Ledger;
+use crate::compare::Fingerprint;
+use crate::error::{Error, Kind, Result};
+use crate::progress::Progress;
+
+/// A database about to be read at one moment.
+pub(super) struct Reading {
+    address: Address,
+    snapshot: Snapshot,
+    tool: Tool,
+    tables: Vec<Selected>,
+    ledger: Arc<Ledger>,
+}
+
+/// What remains to be known once the text was read and the snapshot is released.
+pub(super) struct Facts {
+    /// Where the content came from.
+    pub(super) source: Source,
+    /// The moment of the snapshot.
+    pub(super) taken_at: Timestamp,
+    /// pg_dump's version.
+    pub(super) version: String,
+    /// The tables that were asked for.
+    pub(super) tables: Option<Vec<String>>,
+}
+
+impl Reading {
+    /// Takes a snapshot and finds a pg_dump that can read the server.
+    pub(super) async fn begin(address: &Address, tables: &[String], ledger: &Arc<Ledger>) -> Result<Self> {
+        let snapshot = Snapshot::take(address).await?;
+        let tool = tools::find("pg_dump", snapshot.identity(), address, ledger).await?;
+        let tables = selection::resolve(&snapshot, tables).await.map_err(|e| e.on(address.to_string()))?;
+        Ok(Self { address: address.clone(), snapshot, tool, tables, ledger: Arc::clone(ledger) })
+    }
+
+    /// Runs pg_dump and passes its text through the pipeline.
+    pub(super) async fn text(
+        &self,
+        output: Option<Output>,
+        jobs: Option<usize>,
+        progress: &Progress,
+    ) -> Result<Passed> {
+        let (pg_dump, stream) = self.start("plain").await?;
+        let progress = progress.clone();
+        let passed = blocking(move || pass(stream, output, jobs, &progress)).await?;
+        self.ended(pg_dump, passed).await
+    }
+
+    /// Runs pg_dump for its own archive and gives the stream to `take`, which reads it to its end.
+    pub(super) async fn archive<T: Send + 'static>(
+        &self,
+        take: impl FnOnce(Box<dyn Read + Send>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (pg_dump, stream) = self.start("custom").await?;
+        let taken = blocking(move || take(stream)).await?;
+        self.ended(pg_dump, taken.map_err(|error| Failed { error, input_ended: false })).await
+    }
+
+    /// Adds what pg_dump's text leaves out: the database's properties and the roles that its objects name.
+    pub(super) async fn complete(&self, mut print: Fingerprint, mut roles: BTreeSet<String>) -> Result<Fingerprint> {
+        catalog::database(&self.snapshot, &mut print, &mut roles).await?;
+        catalog::roles(&self.snapshot, &roles, &mut print).await?;
+        print.items.sort();
+        Ok(print)
+    }
+
+    /// Fails unless the snapshot lasted, then lets it go.
+    pub(super) async fn end(self) -> Result<Facts> {
+        let tables = (!self.tables.is_empty()).then(|| self.tables.iter().map(|t| t.name.clone()).collect());
+        let facts = Facts {
+            source: self.snapshot.source().clone(),
+            taken_at: self.snapshot.taken_at(),
+            version: self.tool.version().to_owned(),
+            tables,
+        };
+        self.snapshot.release().await?;
+        Ok(facts)
+    }
+
+    async fn start(&self, format: &'static str) -> Result<(PgDump, Box<dyn Read + Send>)> {
+        let order = Order {
+            format,
+            snapshot: self.snapshot.id().to_owned(),
+            tables: self.tables.iter().map(|t| t.pattern.clone()).collect(),
+        };
+        PgDump::start(&self.tool, &self.address, &order, &self.ledger).await
+    }
+
+    /// A text that ends too early has its reason in pg_dump's own words; a text that we gave up on has it in ours.
+    async fn ended<T>(&self, pg_dump: PgDump, taken: Result<T, Failed>) -> Result<T> {
+        match taken {
+            Err(Failed { error, input_ended: false }) => Err(error.on(self.address.to_string())),
+            taken => {
+                let failed = |cause: Error| {
+                    Error::new(cause.kind(), format!("could not dump {}", self.address))
+                        .on(self.address.to_string())
+                        .caused_by_error(cause)
+                };
+                pg_dump.finish().await.map_err(failed)?;
+                taken.map_err(|failure| failed(failure.error))
+            }
+        }
+    }
+}
+
+/// Runs blocking work on a thread of its own. When the caller is dropped, pg_dump dies, its stream ends, and so does this.
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(|e| Error::new(Kind::Bug, "reading a dump panicked").because(&e))
+}

@@ -1,0 +1,273 @@
+//! Restoring: a dump is read whole, then loaded into a new database, which gets its name when it is whole.
+
+mod archive;
+mod database;
+mod definitions;
+mod load;
+mod preflight;
+mod roles;
+mod selection;
+mod settings;
+mod source;
+mod survey;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use self::archive::Unpacking;
+use self::database::Scratch;
+use self::load::Known;
+use self::source::DumpFile;
+use self::survey::Survey;
+use super::copy::full_name;
+use super::{Access, Address, Sandbox, Session};
+use crate::backups::{Backup, Format};
+use crate::cleanup::Ledger;
+use crate::docker::Container;
+use crate::error::{Error, Kind, Result};
+use crate::progress::Progress;
+
+pub use self::database::collect_database;
+
+/// More sessions than this make each other wait.
+const MOST_JOBS: usize = 8;
+
+/// A server to restore into.
+pub struct RestoreTarget {
+    server: Address,
+    throwaway: bool,
+    container: Option<Container>,
+}
+
+impl RestoreTarget {
+    /// Takes a server that is not ours, through a database that its administrator may connect to.
+    pub fn server(server: Address) -> Self {
+        Self { server, throwaway: false, container: None }
+    }
+
+    /// Takes a sandbox: roles may be made there, and pg_restore runs inside.
+    pub fn sandbox(sandbox: &Sandbox) -> Self {
+        Self { server: sandbox.address("postgres"), throwaway: true, container: sandbox.container().cloned() }
+    }
+
+    /// Returns the address of the server's maintenance database.
+    pub fn address(&self) -> &Address {
+        &self.server
+    }
+
+    /// Returns whether nobody will miss the server.
+    pub fn is_throwaway(&self) -> bool {
+        self.throwaway
+    }
+}
+
+/// How to restore.
+#[derive(Debug, Clone, Default)]
+pub struct RestoreOptions {
+    /// The name of the restored database.
+    pub database: String,
+    /// The tables to restore with all that belongs to them; everything when there is none.
+    pub tables: Option<Vec<String>>,
+    /// Takes the place of a database that has the name.
+    pub replace: bool,
+    /// Leaves the replaced database as `<name>__before_<run>`.
+    pub keep_replaced: bool,
+    /// The number of sessions; one for each processor when there is none.
+    pub jobs: Option<usize>,
+    /// The collation and character classes, where not the source's.
+    pub locale: Option<String>,
+    /// Collects the planner's statistics at the end.
+    pub analyze: bool,
+}
+
+/// What a restore made.
+pub struct Restored {
+    /// The restored database.
+    pub address: Address,
+    /// How many rows were loaded.
+    pub rows: u64,
+    /// What the replaced database is called now, where it was kept.
+    pub replaced: Option<String>,
+    /// What a selection of tables left out although it belongs to one of them: keys to tables that were not selected.
+    pub left_out: Vec<String>,
+}
+
+/// Restores a backup into a new database.
+pub async fn restore(
+    backup: &Backup,
+    target: &RestoreTarget,
+    options: &RestoreOptions,
+    ledger: &Arc<Ledger>,
+    progress: &Progress,
+) -> Result<Restored> {
+    let cancel = CancellationToken::new();
+    let _cancelled_with_us = cancel.clone().drop_guard();
+    let file = DumpFile::open(backup, progress, &cancel)?;
+    progress.set_total(2 * file.size()); // it is read twice
+    let checked = Checked::read(backup, file, target, ledger).await?;
+    let admin = Session::open(target.address(), Access::Writable).await?;
+    let missing = preflight::check(&admin, target, &checked.survey, backup.manifest(), options).await?;
+    roles::create(&admin, &missing, backup.manifest()).await?;
+    let locale = settings::locale(backup.manifest(), options);
+    let scratch = Scratch::create(target, &options.database, &locale, ledger).await?;
+    let left_out = match fill(&checked, target, &scratch, backup, options, ledger).await {
+        Ok(left_out) => left_out,
+        Err(error) => {
+            let _ = scratch.remove().await; // a removal that failed is reported by the final drain
+            return Err(error);
+        }
+    };
+    let replaces = options.replace && database::exists(&admin, &options.database).await?;
+    let mut replaced = scratch.name(&options.database, replaces, ledger.run()).await?;
+    if let Some(before) = replaced.take_if(|_| !options.keep_replaced) {
+        database::drop_unused(&admin, &before).await?;
+    }
+    let rows = checked.loaded_rows(options);
+    Ok(Restored { address: target.address().with_database(&options.database), rows, replaced, left_out })
+}
+
+/// A dump that was read to its end and found whole.
+struct Checked {
+    file: DumpFile,
+    survey: Survey,
+    digest: String,
+    digests: Vec<[u8; 32]>,
+    format: Format,
+}
+
+impl Checked {
+    async fn read(backup: &Backup, file: DumpFile, target: &RestoreTarget, ledger: &Arc<Ledger>) -> Result<Self> {
+        let format = backup.format();
+        let (survey, digest, digests) = if format == Format::Custom {
+            let (unpacking, text) = Unpacking::start(&file, target.container.as_ref(), ledger).await?;
+            let (survey, digest) = tokio::join!(survey(text), unpacking.finish());
+            let digest = digest?; // first: a text that was cut short is only what follows
+            (survey?, digest, Vec::new())
+        } else {
+            let (text, sums) = file.text()?;
+            let survey = survey(text).await.map_err(|e| unreadable(&file, e))?;
+            (survey, sums.whole(), sums.parts())
+        };
+        if let Some(manifest) = backup.manifest() {
+            agree(&file, &digest, &survey, manifest)?;
+        }
+        Ok(Self { file, survey, digest, digests, format })
+    }
+
+    fn loaded_rows(&self, options: &RestoreOptions) -> u64 {
+        match &options.tables {
+            None => self.survey.rows(),
+            Some(tables) => tables.iter().filter_map(|t| self.survey.tables.get(t)).map(|rows| rows.count).sum(),
+        }
+    }
+}
+
+async fn survey(text: source::Text) -> Result<Survey> {
+    let reading = tokio::task::spawn_blocking(move || Survey::read(text));
+    reading.await.map_err(|e| Error::new(Kind::Bug, "reading a dump panicked").because(&e))?
+}
+
+fn unreadable(file: &DumpFile, error: Error) -> Error {
+    let path = file.path().display().to_string();
+    Error::new(error.kind(), format!("could not restore {path}")).on(path).caused_by_error(error)
+}
+
+/// The file must be the one that its manifest describes.
+fn agree(file: &DumpFile, digest: &str, survey: &Survey, manifest: &crate::backups::Manifest) -> Result<()> {
+    let path = file.path().display().to_string();
+    let damaged = |why: String| {
+        Err(Error::new(Kind::Damaged, format!("{path} is not what its manifest says")).on(&*path).caused_by(why))
+    };
+    if digest != manifest.sha256 {
+        return damaged(format!("its SHA-256 is {digest}, the manifest says {}", manifest.sha256));
+    }
+    for (name, table) in &manifest.fingerprint.tables {
+        let rows = survey.tables.get(name).map_or(0, |rows| rows.count);
+        if rows != table.rows {
+            return damaged(format!("table {name} has {rows} rows, the manifest says {}", table.rows));
+        }
+    }
+    Ok(())
+}
+
+/// Fills the new database; returns what a selection left out.
+async fn fill(
+    checked: &Checked,
+    target: &RestoreTarget,
+    scratch: &Scratch,
+    backup: &Backup,
+    options: &RestoreOptions,
+    ledger: &Arc<Ledger>,
+) -> Result<Vec<String>> {
+    let survey = &checked.survey;
+    let sessions = sessions(&scratch.address(), survey, jobs(options)).await?;
+    let Some(first) = sessions.first() else { return Ok(Vec::new()) };
+    definitions::in_order(&survey.before.iter().collect::<Vec<_>>(), first).await?;
+    let selection = match &options.tables {
+        Some(tables) => Some(selection::Selection::find(tables, first).await?),
+        None => None,
+    };
+    let known = Known {
+        tables: &survey.tables,
+        plain: plain_tables(first).await?,
+        wanted: selection.as_ref().map(selection::Selection::tables),
+        digests: &checked.digests,
+        digest: &checked.digest,
+    };
+    if checked.format == Format::Custom {
+        let (unpacking, text) = Unpacking::start(&checked.file, target.container.as_ref(), ledger).await?;
+        let (loaded, digest) = tokio::join!(load::stream(text, &known, first), unpacking.finish());
+        loaded?;
+        if digest? != checked.digest {
+            return Err(source::changed(checked.file.path()));
+        }
+    } else {
+        load::all(&checked.file, &known, &sessions).await?;
+    }
+    let (after, left_out) = selection::split(&survey.after, selection.as_ref());
+    definitions::after_data(&after, &survey.tables, &sessions).await?;
+    if let Some(selection) = &selection {
+        selection.drop_others(first).await?;
+    }
+    settings::apply(first, scratch.own_name(), backup.manifest()).await?;
+    if options.analyze {
+        first.client().batch_execute("ANALYZE").await.map_err(|e| first.error("could not analyze the database", &e))?;
+    }
+    Ok(left_out)
+}
+
+fn jobs(options: &RestoreOptions) -> usize {
+    let processors = std::thread::available_parallelism().map_or(2, usize::from);
+    options.jobs.unwrap_or_else(|| processors.clamp(2, 4)).clamp(1, MOST_JOBS)
+}
+
+/// Opens sessions with the dump's own settings.
+async fn sessions(address: &Address, survey: &Survey, count: usize) -> Result<Vec<Session>> {
+    let mut sessions = Vec::with_capacity(count);
+    for _ in 0..count {
+        let session = Session::open(address, Access::Writable).await?;
+        let version = session.identity().await?.version_num;
+        for setting in survey.preamble.iter().filter(|setting| is_known(setting, version)) {
+            let set = session.client().batch_execute(setting).await;
+            set.map_err(|e| session.error(format!("could not make the dump's setting {setting}"), &e))?;
+        }
+        sessions.push(session);
+    }
+    Ok(sessions)
+}
+
+/// A pg_dump that is newer than its server writes a setting that the server does not know; it only says 0.
+fn is_known(setting: &str, version: u32) -> bool {
+    !(setting == "SET transaction_timeout = 0;" && version < 170_000)
+}
+
+/// Returns the tables that can be emptied and filled in one transaction: no partitioned and no foreign ones.
+async fn plain_tables(session: &Session) -> Result<BTreeSet<String>> {
+    let statement = "select n.nspname::text, c.relname::text from pg_catalog.pg_class c \
+                     join pg_catalog.pg_namespace n on n.oid = c.relnamespace where c.relkind = 'r'";
+    let rows = session.client().query(statement, &[]).await;
+    let rows = rows.map_err(|e| session.error("could not list the tables", &e))?;
+    Ok(rows.iter().map(|row| full_name(Some(row.get(0)), row.get(1))).collect())
+}

@@ -1,0 +1,217 @@
+//! The new database: made beside everything that is there, given its name when it is whole.
+
+use std::sync::Arc;
+
+use tokio_postgres::error::SqlState;
+
+use super::RestoreTarget;
+use crate::cleanup::{Ledger, Record, Ticket};
+use crate::error::{Error, Kind, Result};
+use crate::postgres::{Access, Address, Session, lexer};
+
+const KIND: &str = "database";
+/// PostgreSQL cuts longer names without a word.
+const LONGEST_NAME: usize = 63;
+
+/// How a database stores and sorts text.
+#[derive(Default)]
+pub(super) struct Locale {
+    pub encoding: Option<String>,
+    pub collate: Option<String>,
+    pub ctype: Option<String>,
+    /// The catalog's letter for who sorts: c, i or b.
+    pub provider: Option<String>,
+    /// That provider's own name for the locale.
+    pub name: Option<String>,
+}
+
+/// A database that is not whole yet.
+pub(super) struct Scratch {
+    name: String,
+    server: Address,
+    throwaway: bool,
+    ticket: Ticket,
+}
+
+impl Scratch {
+    /// Makes an empty database for what will be called `name`.
+    pub(super) async fn create(
+        target: &RestoreTarget,
+        name: &str,
+        locale: &Locale,
+        ledger: &Arc<Ledger>,
+    ) -> Result<Self> {
+        let scratch = beside(name, "runner", ledger.run());
+        let (server, throwaway) = (target.address().clone(), target.is_throwaway());
+        let statement = create_statement(&scratch, locale);
+        let make = {
+            let server = server.clone();
+            async move {
+                let session = Session::open(&server, Access::Writable).await?;
+                let made = session.client().batch_execute(&statement).await;
+                made.map_err(|e| not_created(&session, &e))
+            }
+        };
+        let undo = {
+            let (server, scratch) = (server.clone(), scratch.clone());
+            move || async move { drop_database(&server, &scratch, throwaway).await }
+        };
+        let ((), ticket) = ledger.make(record(&server, &scratch), make, undo).await?;
+        Ok(Self { name: scratch, server, throwaway, ticket })
+    }
+
+    /// Returns its present name.
+    pub(super) fn own_name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns its address.
+    pub(super) fn address(&self) -> Address {
+        self.server.with_database(&self.name)
+    }
+
+    /// Removes it.
+    pub(super) async fn remove(self) -> Result<()> {
+        self.ticket.remove().await
+    }
+
+    /// Gives it its name. What had the name before is called `<name>__before_<run>` from then on, and that is returned.
+    pub(super) async fn name(self, name: &str, replaces: bool, run: &str) -> Result<Option<String>> {
+        let before = beside(name, "before", run);
+        let rename =
+            |from: &str, to: &str| format!("ALTER DATABASE {} RENAME TO {};", lexer::quoted(from), lexer::quoted(to));
+        // One message is one transaction: either both names change or none.
+        let mut statements = if replaces { rename(name, &before) } else { String::new() };
+        statements.push_str(&rename(&self.name, name));
+        let session = Session::open(&self.server, Access::Writable).await?;
+        if let Err(error) = session.client().batch_execute(&statements).await {
+            let error = not_named(&session, name, &error);
+            let _ = self.remove().await; // a removal that failed is reported by the final drain
+            return Err(error);
+        }
+        if self.throwaway {
+            // The server goes at the end of the run, and the database with it.
+            drop(self.ticket);
+        } else {
+            self.ticket.keep()?;
+        }
+        Ok(replaces.then_some(before))
+    }
+}
+
+/// Returns whether the server has a database of this name.
+pub(super) async fn exists(session: &Session, name: &str) -> Result<bool> {
+    let found = session.client().query_opt("select 1 from pg_catalog.pg_database where datname = $1", &[&name]).await;
+    found.map(|row| row.is_some()).map_err(|e| session.error("could not list the databases", &e))
+}
+
+/// Drops a database that nobody uses.
+pub(super) async fn drop_unused(session: &Session, name: &str) -> Result<()> {
+    let dropped = session.client().batch_execute(&format!("DROP DATABASE {}", lexer::quoted(name))).await;
+    dropped.map_err(|e| session.error(format!("could not drop the replaced database {name}"), &e))
+}
+
+fn create_statement(name: &str, locale: &Locale) -> String {
+    // template1 may hold what somebody put there.
+    let mut statement = format!("CREATE DATABASE {} TEMPLATE template0", lexer::quoted(name));
+    let words = [("ENCODING", &locale.encoding), ("LC_COLLATE", &locale.collate), ("LC_CTYPE", &locale.ctype)];
+    for (word, value) in words {
+        if let Some(value) = value {
+            statement.push_str(&format!(" {word} {}", lexer::literal(value)));
+        }
+    }
+    match (locale.provider.as_deref(), &locale.name) {
+        (Some("i"), Some(name)) => {
+            statement.push_str(&format!(" LOCALE_PROVIDER icu ICU_LOCALE {}", lexer::literal(name)));
+        }
+        (Some("b"), Some(name)) => {
+            statement.push_str(&format!(" LOCALE_PROVIDER builtin BUILTIN_LOCALE {}", lexer::literal(name)));
+        }
+        _ => {}
+    }
+    statement
+}
+
+fn record(server: &Address, name: &str) -> Record {
+    let database = server.with_database(name);
+    let by_hand =
+        format!("dropdb --force -h {} -p {} -U {} {}", server.host(), server.port(), server.user(), lexer::shown(name));
+    Record::new(KIND, database.to_string(), by_hand).fact("address", server.conninfo()).fact("database", name)
+}
+
+/// Drops a database with everybody in it. On a throwaway server that is gone, the database is gone, too.
+async fn drop_database(server: &Address, name: &str, throwaway: bool) -> Result<()> {
+    let session = match Session::open(server, Access::Writable).await {
+        Ok(session) => session,
+        Err(_) if throwaway => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let force = session.identity().await.is_ok_and(|identity| identity.major() >= 13);
+    let force = if force { " WITH (FORCE)" } else { "" };
+    let dropped =
+        session.client().batch_execute(&format!("DROP DATABASE IF EXISTS {}{force}", lexer::quoted(name))).await;
+    dropped.map_err(|e| session.error(format!("could not drop database {name}"), &e))
+}
+
+/// Drops the unfinished database of a dead run, where its server lets us in without a password.
+pub async fn collect_database(record: &Record) -> Result<()> {
+    let fact = |name: &str| record.facts.get(name).and_then(|fact| fact.as_str());
+    let (Some(address), Some(name)) = (fact("address"), fact("database")) else {
+        return Err(Error::new(Kind::Damaged, format!("the journal does not say where {} is", record.name)));
+    };
+    if !name.contains("__runner_") {
+        return Err(Error::new(Kind::Refused, format!("{name} is not the name of an unfinished database")));
+    }
+    let dropped = drop_database(&Address::parse(address)?, name, false).await;
+    dropped.map_err(|e| e.hint(format!("drop it by hand: {}", record.by_hand)))
+}
+
+/// Returns `<name>__<word>_<run>`, with as much of the name as fits.
+fn beside(name: &str, word: &str, run: &str) -> String {
+    let ending = format!("__{word}_{run}");
+    let room = LONGEST_NAME.saturating_sub(ending.len());
+    let cut = (0..=room.min(name.len())).rev().find(|&at| name.is_char_boundary(at)).unwrap_or(0);
+    format!("{}{ending}", &name[..cut])
+}
+
+fn not_created(session: &Session, error: &tokio_postgres::Error) -> Error {
+    let made = session.error("could not make a database to restore into", error);
+    match error.code() {
+        Some(code) if *code == SqlState::WRONG_OBJECT_TYPE || *code == SqlState::INVALID_PARAMETER_VALUE => {
+            made.hint("the server lacks the dump's locale: use an image or a server that has it, or pass `locale`")
+        }
+        Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE => made.hint("the role needs CREATEDB"),
+        _ => made,
+    }
+}
+
+fn not_named(session: &Session, name: &str, error: &tokio_postgres::Error) -> Error {
+    let made = session.error(format!("could not give the restored database its name {name}"), error);
+    match error.code() {
+        Some(code) if *code == SqlState::OBJECT_IN_USE => {
+            made.hint(format!("somebody is connected to {name}: end those sessions and restore again"))
+        }
+        _ => made,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_cut_where_postgresql_would_cut_the_ending() {
+        assert_eq!(beside("orders", "runner", "r1"), "orders__runner_r1");
+        let long = beside(&"ü".repeat(40), "runner", "r1");
+        assert!(long.len() <= 63 && long.ends_with("ü__runner_r1"), "{long}");
+    }
+
+    #[test]
+    fn names_and_locales_are_quoted() {
+        let locale = Locale { encoding: Some("UTF8".into()), collate: Some("C'x".into()), ..Locale::default() };
+        assert_eq!(
+            create_statement("a\"b", &locale),
+            "CREATE DATABASE \"a\"\"b\" TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C''x'"
+        );
+    }
+}

@@ -1,0 +1,111 @@
+//! Sandboxes for real: a throwaway server by each provider, and somebody's PostgreSQL found by its container's name.
+
+use std::time::Duration;
+
+use runner::docker::Engine;
+use runner::error::Kind;
+use runner::postgres::{
+    Access, Overrides, Provider, Sandbox, SandboxOptions, Session, collect_cluster, find_postgres_container,
+};
+use runner::progress::Progress;
+use runner::secret::Secret;
+use runner_test_support as support;
+
+#[tokio::test]
+async fn a_sandbox_of_each_provider_answers_and_is_tuned_for_throwing_away() {
+    for server in support::both_providers().await {
+        assert_eq!(server.value("postgres", "show fsync").await, "off", "{}", server.sandbox().describe());
+        assert_eq!(server.value("postgres", "show wal_level").await, "minimal");
+        assert_eq!(server.value("postgres", "show server_encoding").await, "UTF8");
+        server.execute("postgres", "create database orders; ").await;
+        assert_eq!(server.value("orders", "select current_user").await, "postgres");
+    }
+}
+
+#[tokio::test]
+async fn a_postgres_is_found_by_its_containers_name() {
+    let Some(server) = support::postgres_by(Provider::Docker).await else {
+        return support::not_run("there is no Docker with a PostgreSQL image");
+    };
+    let (engine, ledger) = (Engine::default(), support::ledger().await);
+    let name = server.container_name().unwrap();
+    let found = find_postgres_container(&engine, name, &Overrides::default(), &ledger).await.unwrap();
+    assert_eq!((found.user(), found.database()), ("postgres", "postgres"));
+    assert!(found.container().is_some());
+    assert!(Session::open(&found, Access::ReadOnly).await.is_ok());
+    let wrong = Overrides { password: Some(Secret::new("canary-wrong")), ..Overrides::default() };
+    let found = find_postgres_container(&engine, name, &wrong, &ledger).await.unwrap();
+    let error = Session::open(&found, Access::ReadOnly).await.err().unwrap();
+    assert!(!format!("{error:?}").contains("canary"), "{error:?}");
+    let closed = Overrides { port: Some(5999), ..Overrides::default() };
+    let error = find_postgres_container(&engine, name, &closed, &ledger).await.err().unwrap();
+    assert!(error.to_string().starts_with("could not reach port 5999 of container"), "{error}");
+    let stopped = std::process::Command::new("docker").args(["kill", name]).output().unwrap();
+    assert!(stopped.status.success());
+    let error = find_postgres_container(&engine, name, &Overrides::default(), &ledger).await.err().unwrap();
+    assert!(error.to_string().contains("is not running: exited with status 137"), "{error}");
+}
+
+#[tokio::test]
+async fn a_container_that_never_serves_is_told_with_its_log_and_removed() {
+    let Some(image) = support::docker_image().await else {
+        return support::not_run("there is no Docker with a PostgreSQL image");
+    };
+    let ledger = support::ledger().await;
+    let options = SandboxOptions {
+        provider: Provider::Docker,
+        image,
+        settings: vec![("shared_preload_libraries".into(), "nosuch".into())],
+        start_limit: Duration::from_secs(60),
+        ..SandboxOptions::default()
+    };
+    let error = Sandbox::start(&options, &Engine::default(), &ledger, &Progress::default()).await.err().unwrap();
+    assert!(error.to_string().contains("is not running: exited with status 1"), "{error}");
+    assert!(error.stderr_tail().unwrap().contains("could not access file \"nosuch\""), "{error:?}");
+    assert!(ledger.remaining().is_empty());
+}
+
+#[tokio::test]
+async fn without_the_image_auto_takes_the_local_programs_and_docker_says_why_not() {
+    let ledger = support::ledger().await;
+    let options =
+        |provider| SandboxOptions { provider, image: "localhost:1/nosuch:1".into(), ..SandboxOptions::default() };
+    let start =
+        async |provider| Sandbox::start(&options(provider), &Engine::default(), &ledger, &Progress::default()).await;
+    assert!(start(Provider::Docker).await.is_err());
+    match start(Provider::Auto).await {
+        Ok(sandbox) => assert!(sandbox.container().is_none()),
+        Err(error) if error.kind() == Kind::Missing => support::not_run("there is no local PostgreSQL"),
+        Err(error) => panic!("{error:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_kept_sandbox_outlives_its_run_and_says_how_to_remove_it() {
+    let ledger = support::ledger().await;
+    for server in support::both_providers().await {
+        let provider = if server.container_name().is_some() { Provider::Docker } else { Provider::Local };
+        let image = support::docker_image().await.unwrap_or_default();
+        let options = SandboxOptions { provider, image, ..SandboxOptions::default() };
+        let sandbox = Sandbox::start(&options, &Engine::default(), &ledger, &Progress::default()).await.unwrap();
+        let session = Session::open(&sandbox.address("postgres"), Access::Writable).await.unwrap();
+        session.client().batch_execute("create table public.evidence as select 42 as answer").await.unwrap();
+        drop(session);
+        let (address, record) = (sandbox.address("postgres"), ledger.remaining().remove(0));
+        let kept = sandbox.keep().await.unwrap();
+        assert!(ledger.drain().await.is_empty() && ledger.remaining().is_empty());
+        let session = Session::open(&address, Access::ReadOnly).await.unwrap();
+        let answer = session.client().query_one("select answer from public.evidence", &[]).await.unwrap();
+        assert_eq!(answer.get::<_, i32>(0), 42);
+        assert!(kept.connect.contains("psql"), "{kept:?}");
+        drop(session);
+        match provider {
+            Provider::Local => collect_cluster(&record).await.unwrap(),
+            _ => {
+                let mut words = kept.remove.split(' ');
+                let removed = std::process::Command::new(words.next().unwrap()).args(words).output().unwrap();
+                assert!(removed.status.success());
+            }
+        }
+    }
+}

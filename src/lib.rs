@@ -24,3 +24,4 @@ pub mod script;
 pub mod secret;
 pub mod sqlite;
 pub mod units;
+pub mod webhook;

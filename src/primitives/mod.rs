@@ -17,6 +17,7 @@ mod dump;
 mod env;
 mod execute;
 mod fingerprint;
+mod inspect_backup;
 mod log;
 mod measure;
 mod now;
@@ -92,6 +93,7 @@ pub const CATALOGUE: &[Primitive] = &[
     execute::EXECUTE,
     compare::COMPARE,
     fingerprint::FINGERPRINT,
+    inspect_backup::INSPECT_BACKUP,
 ];
 
 /// Finds a verb by its name.

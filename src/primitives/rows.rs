@@ -1,6 +1,6 @@
 //! `rows`: how many rows of a table a backup holds.
 
-use super::handles::{Backup, Fingerprint};
+use super::handles::{Backup, Fingerprint, Inspection};
 use super::{Effect, Group, Primitive};
 use crate::error::{Error, Kind};
 
@@ -8,9 +8,9 @@ pub(super) const ROWS: Primitive = Primitive {
     name: "rows",
     group: Group::Primitives,
     effect: Effect::Reads,
-    signatures: &["rows(of: Backup|Fingerprint, table: string) -> int"],
+    signatures: &["rows(of: Backup|Fingerprint|Inspection, table: string) -> int"],
     manual: r#"
-Returns how many rows of a table a backup or fingerprint holds: `backup.rows("users")`.
+Returns how many rows of a table a backup, fingerprint or inspected file holds: `backup.rows("users")`.
 
 Where several schemas have the table, write `schema.table`. A table that is not there is an error, not zero.
 
@@ -28,8 +28,21 @@ with_sandbox(#{ engine: "sqlite" }, |server| {
         if let Some(backup) = of.read_lock::<Backup>() {
             return Ok(backup.0.rows(&table)?.cast_signed().into());
         }
-        let print: Fingerprint = call.handle(0, "a Backup or a Fingerprint")?;
-        let found = print.0.table(&table).map(|t| t.rows.cast_signed().into());
-        found.ok_or_else(|| Error::new(Kind::Missing, format!("there is no table {table}")).into())
+        if let Some(inspection) = of.read_lock::<Inspection>() {
+            let counted = inspection.seen().map(|seen| &seen.rows);
+            return counted.and_then(|rows| named(rows, &table)).map_or_else(|| Err(missing(&table).into()), |n| Ok(n.cast_signed().into()));
+        }
+        let print: Fingerprint = call.handle(0, "a Backup, a Fingerprint or an Inspection")?;
+        print.0.table(&table).map(|t| t.rows.cast_signed().into()).ok_or_else(|| missing(&table).into())
     },
 };
+
+fn missing(table: &str) -> Error {
+    Error::new(Kind::Missing, format!("there is no table {table}")).hint("write schema.table where several schemas have it")
+}
+
+/// Finds a table by its full name or, where only one schema has it, by its bare name.
+fn named(rows: &std::collections::BTreeMap<String, u64>, table: &str) -> Option<u64> {
+    let bare = || rows.iter().filter(|(full, _)| full.rsplit_once('.').is_some_and(|(_, name)| name == table));
+    rows.get(table).copied().or_else(|| if bare().count() == 1 { bare().next().map(|(_, n)| *n) } else { None })
+}

@@ -2,7 +2,7 @@
 
 use rhai::{Dynamic, Engine, EvalAltResult, Map};
 
-use super::handles::{Backup, Comparison, Database, Fingerprint, PostgresDatabase, Server};
+use super::handles::{Backup, Comparison, Database, Fingerprint, Inspection, PostgresDatabase, Server};
 use crate::backups::Manifest;
 use crate::error::Error;
 use crate::script::{self, Raise, Time, Unknown};
@@ -52,6 +52,11 @@ pub const PROPERTIES: &[TypeNote] = &[
     note("Comparison", "tables", "int", "how many tables were compared"),
     note("Comparison", "rows", "int", "how many rows were compared"),
     note("Comparison", "checked", "array", "the levels that were checked: `structure`, `content`"),
+    note("Inspection", "whole", "bool", "whether nothing is wrong with the file"),
+    note("Inspection", "proven", "bool", "whether it is also what its manifest says"),
+    note("Inspection", "manifest", "bool", "whether it has a manifest"),
+    note("Inspection", "summary", "string", "what was found, in one line"),
+    note("Inspection", "checked", "array", "the levels that were checked: `file`, `parse`"),
     note("Fingerprint", "tables", "map", "the rows of each table by its full name"),
     note("Fingerprint", "rows", "int", "the rows of all tables"),
 ];
@@ -146,6 +151,16 @@ fn comparisons(engine: &mut Engine) {
     engine.register_get("tables", |c: &mut Comparison| c.0.tables.cast_signed());
     engine.register_get("rows", |c: &mut Comparison| c.0.rows.cast_signed());
     engine.register_get("checked", |c: &mut Comparison| c.checked());
+    engine.register_type_with_name::<Inspection>("Inspection");
+    engine.register_fn("to_string", |i: &mut Inspection| i.to_string());
+    engine.register_get("whole", |i: &mut Inspection| i.seen().is_some());
+    engine.register_get("proven", |i: &mut Inspection| i.proven());
+    engine.register_get("manifest", |i: &mut Inspection| i.proven());
+    engine.register_get("summary", |i: &mut Inspection| i.to_string());
+    engine.register_get("checked", |i: &mut Inspection| {
+        let checked = i.seen().map(|s| s.checked.as_slice()).unwrap_or_default();
+        checked.iter().map(|level| Dynamic::from(level.to_string())).collect::<rhai::Array>()
+    });
     engine.register_get("tables", |p: &mut Fingerprint| table_rows(&p.0));
     engine.register_get("rows", |p: &mut Fingerprint| p.0.rows().cast_signed());
 }

@@ -30,7 +30,9 @@ with_sandbox(#{ engine: "sqlite" }, |server| {
         }
         if let Some(inspection) = of.read_lock::<Inspection>() {
             let counted = inspection.seen().map(|seen| &seen.rows);
-            return counted.and_then(|rows| named(rows, &table)).map_or_else(|| Err(missing(&table).into()), |n| Ok(n.cast_signed().into()));
+            return counted
+                .and_then(|rows| named(rows, &table))
+                .map_or_else(|| Err(missing(&table).into()), |n| Ok(n.cast_signed().into()));
         }
         let print: Fingerprint = call.handle(0, "a Backup, a Fingerprint or an Inspection")?;
         print.0.table(&table).map(|t| t.rows.cast_signed().into()).ok_or_else(|| missing(&table).into())
@@ -38,7 +40,8 @@ with_sandbox(#{ engine: "sqlite" }, |server| {
 };
 
 fn missing(table: &str) -> Error {
-    Error::new(Kind::Missing, format!("there is no table {table}")).hint("write schema.table where several schemas have it")
+    Error::new(Kind::Missing, format!("there is no table {table}"))
+        .hint("write schema.table where several schemas have it")
 }
 
 /// Finds a table by its full name or, where only one schema has it, by its bare name.

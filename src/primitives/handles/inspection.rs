@@ -54,7 +54,9 @@ impl std::fmt::Display for Inspection {
             Seen::Whole(i) if i.agreed_with.is_empty() => {
                 write!(f, "{} read to the end, with nothing to compare it with", units::size(i.size))
             }
-            Seen::Whole(i) => write!(f, "{} read to the end, as its {} says", units::size(i.size), i.agreed_with.join(" and ")),
+            Seen::Whole(i) => {
+                write!(f, "{} read to the end, as its {} says", units::size(i.size), i.agreed_with.join(" and "))
+            }
         }
     }
 }

@@ -1,48 +1,32 @@
 //! Inspecting: a backup is read to its end and compared with its lists, without restoring it.
 
 use std::io::{self, Write};
+use std::path::Path;
 
-use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::packing::{damaged, unpack};
-use crate::backups::Backup;
+use super::packing::unpack;
+use crate::backups::{Backup, Inspection, damaged};
 use crate::compare::Level;
 use crate::error::Result;
-use crate::files::digest::Digest;
 use crate::progress::Progress;
 
 /// The bytes of a database file that say how large it is.
 const HEADER: usize = 100;
 
-/// What reading a backup to its end showed.
-#[derive(Debug, Clone, Serialize)]
-pub struct Inspection {
-    /// The digest of the file.
-    pub sha256: Digest,
-    /// How many bytes the database has.
-    pub raw_size: u64,
-    /// The lists that the digest agreed with: `manifest`, `checksum`.
-    pub agreed_with: Vec<&'static str>,
-    /// How far this verifies the backup.
-    pub checked: Vec<Level>,
-}
-
-/// Reads the backup to its end: digest, gzip, and that the database has as many pages as it says.
-pub fn inspect(backup: &Backup, progress: &Progress, cancel: &CancellationToken) -> Result<Inspection> {
+/// Reads the backup at `path` to its end: digest, gzip, and that the database has as many pages as it says.
+pub fn inspect(path: &Path, progress: &Progress, cancel: &CancellationToken) -> Result<Inspection> {
+    let backup = Backup::open(path)?;
     let mut start = Start(Vec::with_capacity(HEADER));
-    let read = unpack(backup, &mut start, progress, cancel)?;
-    let promised = promised_size(&start.0).ok_or_else(|| damaged(backup.path(), "its database has no whole header"))?;
-    if promised != read.raw_size {
-        let why = format!("its database has {} bytes, its header says {promised}", read.raw_size);
-        return Err(damaged(backup.path(), &why));
+    let mut inspection = unpack(&backup, &mut start, progress, cancel)?;
+    let promised = promised_size(&start.0).ok_or_else(|| damaged(path, "its database has no whole header"))?;
+    if promised != inspection.raw_size {
+        let why = format!("its database has {} bytes, its header says {promised}", inspection.raw_size);
+        return Err(damaged(path, &why));
     }
-    Ok(Inspection {
-        sha256: read.sha256,
-        raw_size: read.raw_size,
-        agreed_with: read.agreed_with,
-        checked: vec![Level::File, Level::Parse],
-    })
+    inspection.checked.push(Level::Parse);
+    inspection.not_checked.push(("rows".into(), "those of SQLite are read when the backup is restored".into()));
+    Ok(inspection)
 }
 
 /// Keeps the first bytes and counts the rest as written.

@@ -307,3 +307,113 @@ fn an_archive_that_is_not_the_one_of_its_lists_is_refused() {
     });
     assert!(lacking.to_string().contains("entries are not in the archive: the first is b"), "{lacking}");
 }
+
+/// A small generator of numbers: a failure can be run again.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((self.0 >> 33) as usize) % limit
+    }
+}
+
+/// Sets the sum of the header that `at` lies in, so that the change gets past it.
+fn correct_sum(tar: &mut [u8], at: usize) {
+    let block = &mut tar[at / 512 * 512..][..512];
+    block[148..156].fill(b' ');
+    let sum: u32 = block.iter().map(|b| u32::from(*b)).sum();
+    block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+}
+
+/// Every path below a folder, links not followed.
+fn paths(folder: &Path) -> Vec<String> {
+    let tidy = |line: &str| line.split('"').nth(1).unwrap().to_owned();
+    let mut found: Vec<_> = picture(folder).iter().map(|line| tidy(line)).collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn hundreds_of_broken_archives_escape_nowhere_and_read_as_gnu_tar_reads_them() {
+    let root = tempfile::tempdir().unwrap();
+    let work = root.path().join("a/b/work");
+    fs::create_dir_all(&work).unwrap();
+    let whole = Tar::default()
+        .entry("dir/", tar::EntryType::Directory, "", 0o755, b"")
+        .file("dir/one", b"first")
+        .pax(&[("path", "dir/a-longer-name-from-a-record"), ("mtime", "1700000000.5")])
+        .file("short", b"second")
+        .link("dir/link", "one")
+        .entry("hard", tar::EntryType::Link, "dir/one", 0o644, b"")
+        .file("last", &[b'x'; 700])
+        .end();
+    let mut numbers = Numbers(7);
+    let (mut taken, mut refused) = (0, 0);
+    for round in 0..400 {
+        let mut bytes = whole.clone();
+        for _ in 0..=numbers.below(3) {
+            // Mostly where headers have their fields.
+            let at = numbers.below(bytes.len() - 1024) / 512 * 512
+                + [numbers.below(512), 100 + numbers.below(60)][numbers.below(2)];
+            bytes[at] = [0, b'0', b'7', b'/', b'.', b'L', 0x80, numbers.below(256) as u8][numbers.below(8)];
+            if numbers.below(4) > 0 {
+                correct_sum(&mut bytes, at);
+            }
+        }
+        let archive = work.join("x.tar");
+        fs::write(&archive, &bytes).unwrap();
+        let into = work.join("into");
+        match unpack(&archive, &into) {
+            Err(error) => {
+                assert!(
+                    matches!(error.kind(), Kind::Refused | Kind::Damaged | Kind::Missing | Kind::Io),
+                    "{round}: {error:?}"
+                );
+                refused += 1;
+            }
+            Ok(_) => {
+                taken += 1;
+                let list = Command::new("tar").args(["--quoting-style=escape", "-tf"]).arg(&archive).output().unwrap();
+                let names = String::from_utf8_lossy(&list.stdout).into_owned();
+                let ours = paths(&into);
+                for name in names
+                    .lines()
+                    .map(|n| n.trim_start_matches("./").trim_end_matches('/'))
+                    .filter(|n| n.is_ascii() && !n.contains(['\\', '"']))
+                {
+                    assert!(
+                        name.is_empty() || ours.iter().any(|o| o == name),
+                        "{round}: tar sees {name}, we see {ours:?}"
+                    );
+                }
+                fs::remove_dir_all(&into).unwrap();
+            }
+        }
+        assert_eq!(names(&work), ["x.tar"], "{round}");
+    }
+    assert_eq!(names(&root.path().join("a")), ["b"]);
+    assert_eq!(names(&root.path().join("a/b")), ["work"]);
+    assert!(taken > 20 && refused > 80, "the changes must not all be of one kind: {taken} taken, {refused} refused");
+}
+
+#[test]
+fn an_extraction_that_is_cancelled_leaves_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = rich_folder(root.path());
+    let packed = root.path().join("x.tar.gz");
+    pack(&folder, &packed).unwrap();
+    let before = names(root.path());
+    let (cancel, progress) = (CancellationToken::new(), Progress::default());
+    let stopped = std::thread::scope(|scope| {
+        let extracting =
+            scope.spawn(|| extract(&packed, &root.path().join("into"), &Limits::default(), &progress, &cancel));
+        while progress.done() == 0 && !extracting.is_finished() {
+            std::thread::yield_now();
+        }
+        cancel.cancel();
+        extracting.join().unwrap()
+    });
+    assert_eq!(stopped.unwrap_err().kind(), Kind::Interrupted);
+    assert_eq!(names(root.path()), before);
+}

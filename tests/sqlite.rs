@@ -4,6 +4,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use runner::backups::{Backup, manifest_path};
 use runner::compare::{Aspect, Comparison, Fingerprint, Scope, compare};
@@ -176,32 +177,42 @@ fn what_vacuum_and_the_order_of_rows_change_is_not_content() {
     }
 }
 
+/// Writes whole transactions of two rows into `t` until the flag falls, which it also does when the test fails.
+fn write_until<T>(path: &Path, work: impl FnOnce() -> T) -> T {
+    struct Falls<'a>(&'a AtomicBool);
+    impl Drop for Falls<'_> {
+        fn drop(&mut self) {
+            self.0.store(false, Ordering::Relaxed);
+        }
+    }
+    let writing = AtomicBool::new(true);
+    let writer = Connection::open(path).unwrap();
+    writer.busy_timeout(std::time::Duration::from_secs(60)).unwrap();
+    std::thread::scope(|scope| {
+        let _falls = Falls(&writing);
+        let flag = &writing;
+        scope.spawn(move || {
+            while flag.load(Ordering::Relaxed) {
+                writer.execute_batch("insert into t(b) values ('more'), ('and more')").unwrap();
+                std::thread::yield_now();
+            }
+        });
+        work()
+    })
+}
+
+const FILL: &str = "with recursive n(i) as (select 1 union all select i + 1 from n where i < 20000) \
+                    insert into t(b) select randomblob(200) from n";
+
 #[test]
 fn a_database_in_wal_mode_is_dumped_while_it_is_written() {
     let bench = Bench::new();
     let path = bench.path("wal.db");
-    let writer = Connection::open(&path).unwrap();
-    writer
-        .execute_batch(
-            "pragma journal_mode = wal; pragma wal_autocheckpoint = 0; create table t(a integer primary key, b);",
-        )
-        .unwrap();
-    let fill = "with recursive n(i) as (select 1 union all select i + 1 from n where i < 20000) insert into t(b) select randomblob(200) from n";
-    writer.execute_batch(fill).unwrap();
+    let owner = Connection::open(&path).unwrap();
+    owner.execute_batch("pragma journal_mode = wal; create table t(a integer primary key, b)").unwrap();
+    owner.execute_batch(FILL).unwrap();
     let source = Database::open(&path, Access::ReadOnly).unwrap();
-    let writing = std::sync::atomic::AtomicBool::new(true);
-    let backup = std::thread::scope(|scope| {
-        let also = Connection::open(&path).unwrap();
-        scope.spawn(|| {
-            let also = also;
-            while writing.load(std::sync::atomic::Ordering::Relaxed) {
-                also.execute_batch("insert into t(b) values ('more'), ('and more')").unwrap();
-            }
-        });
-        let backup = dump(&source, &bench.path("wal.sqlite.gz"));
-        writing.store(false, std::sync::atomic::Ordering::Relaxed);
-        backup.unwrap()
-    });
+    let backup = write_until(&path, || dump(&source, &bench.path("wal.sqlite.gz"))).unwrap();
     let rows = backup.rows("t").unwrap();
     assert!(rows >= 20_000 && rows % 2 == 0, "{rows}: a transaction is in it whole or not at all");
     let copy = restore(&backup, &bench.path("copy.db"), false).unwrap();
@@ -228,23 +239,12 @@ fn reading_a_closed_database_in_wal_mode_leaves_no_more_than_an_empty_log() {
 fn a_database_in_rollback_mode_is_dumped_while_it_is_written() {
     let bench = Bench::new();
     let path = bench.path("app.db");
-    let writer = Connection::open(&path).unwrap();
-    writer.busy_timeout(std::time::Duration::from_secs(30)).unwrap();
-    let fill = "create table t(a integer primary key, b); with recursive n(i) as (select 1 union all select i + 1 from n where i < 40000) insert into t(b) select randomblob(200) from n";
-    writer.execute_batch(fill).unwrap();
-    let writing = std::sync::atomic::AtomicBool::new(true);
-    let backup = std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let writer = writer;
-            while writing.load(std::sync::atomic::Ordering::Relaxed) {
-                writer.execute_batch("insert into t(b) values ('more'), ('and more')").unwrap();
-            }
-        });
-        let source = Database::open(&path, Access::ReadOnly).unwrap();
-        let backup = dump(&source, &bench.path("app.sqlite.gz"));
-        writing.store(false, std::sync::atomic::Ordering::Relaxed);
-        backup.unwrap()
-    });
+    Connection::open(&path)
+        .unwrap()
+        .execute_batch(&format!("create table t(a integer primary key, b); {FILL}"))
+        .unwrap();
+    let source = Database::open(&path, Access::ReadOnly).unwrap();
+    let backup = write_until(&path, || dump(&source, &bench.path("app.sqlite.gz"))).unwrap();
     assert!(backup.rows("t").unwrap() % 2 == 0);
     restore(&backup, &bench.path("copy.db"), false).unwrap();
 }
@@ -262,7 +262,7 @@ fn a_damaged_source_is_not_backed_up_as_if_it_were_whole() {
 fn a_changed_backup_is_refused_wherever_it_was_changed() {
     let bench = Bench::new();
     let backup = dump(&bench.database("app.db", ""), &bench.path("app.sqlite.gz")).unwrap();
-    sqlite::inspect(&backup, &Progress::default(), &CancellationToken::new()).unwrap();
+    sqlite::inspect(backup.path(), &Progress::default(), &CancellationToken::new()).unwrap();
     let whole = fs::read(backup.path()).unwrap();
     let flips = [0, 12, whole.len() / 2, whole.len() - 9, whole.len() - 5, whole.len() - 1];
     let mut changed: Vec<Vec<u8>> = flips
@@ -280,7 +280,7 @@ fn a_changed_backup_is_refused_wherever_it_was_changed() {
     for bytes in changed {
         fs::write(backup.path(), &bytes).unwrap();
         assert_eq!(restore(&backup, &bench.path("copy.db"), false).unwrap_err().kind(), Kind::Damaged);
-        let inspected = sqlite::inspect(&backup, &Progress::default(), &CancellationToken::new());
+        let inspected = sqlite::inspect(backup.path(), &Progress::default(), &CancellationToken::new());
         assert_eq!(inspected.unwrap_err().kind(), Kind::Damaged);
         assert_eq!(bench.names(), names, "nothing is left of a refused restore");
     }

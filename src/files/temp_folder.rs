@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -13,6 +13,9 @@ use crate::error::{Error, Kind, Result};
 /// The kind of such a folder in the ledger.
 pub const KIND: &str = "folder";
 
+/// How the names of such folders start.
+const PREFIX: &str = "runner-";
+
 /// Makes names of one run differ.
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -20,7 +23,7 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 pub async fn temp_folder(ledger: &Arc<Ledger>, parent: &Path, purpose: &str) -> Result<(PathBuf, Ticket)> {
     let parent = parent.canonicalize().map_err(|e| Error::io("use", parent, &e))?;
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let folder = parent.join(format!("runner-{}-{purpose}-{}-{number}", ledger.run(), std::process::id()));
+    let folder = parent.join(format!("{PREFIX}{}-{purpose}-{}-{number}", ledger.run(), std::process::id()));
     // Somebody else's folder must not come into the ledger: it would be removed.
     if folder.symlink_metadata().is_ok() {
         return Err(Error::new(Kind::Refused, format!("{} exists already", shown(&folder))).on(shown(&folder)));
@@ -36,8 +39,18 @@ pub async fn temp_folder(ledger: &Arc<Ledger>, parent: &Path, purpose: &str) -> 
     Ok((folder, ticket))
 }
 
+/// Removes what a dead run's ledger says of such a folder. A path that we cannot have made is left alone.
+pub async fn collect(record: &Record) -> Result<()> {
+    let folder = PathBuf::from(&record.name);
+    let ours = folder.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(PREFIX.as_bytes()));
+    if !ours || !folder.is_absolute() || folder.components().any(|c| c == Component::ParentDir) {
+        return Err(Error::new(Kind::Damaged, format!("{} is not a folder of ours", shown(&folder))));
+    }
+    remove(folder).await
+}
+
 /// Removes a folder and what is in it; one that is gone is fine.
-pub async fn remove(folder: PathBuf) -> Result<()> {
+async fn remove(folder: PathBuf) -> Result<()> {
     let removing = folder.clone();
     let removed = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(removing)).await;
     match removed {
@@ -67,5 +80,19 @@ mod tests {
         let (third, _ticket) = temp_folder(&ledger, root.path(), "work").await.unwrap();
         assert!(ledger.drain().await.is_empty());
         assert!(!third.exists() && second.exists());
+        collect(&Record::new(KIND, second.display().to_string(), "")).await.unwrap();
+        assert!(!second.exists());
+    }
+
+    #[tokio::test]
+    async fn a_ledger_cannot_make_us_remove_what_is_not_ours() {
+        let root = tempfile::tempdir().unwrap();
+        let foreign = root.path().join("precious");
+        std::fs::create_dir(&foreign).unwrap();
+        let through = format!("{}/x/../runner-1", root.path().display());
+        for name in [foreign.display().to_string(), "runner-1".into(), through, "/".into()] {
+            assert!(collect(&Record::new(KIND, name.clone(), "")).await.is_err(), "{name}");
+        }
+        assert!(foreign.exists());
     }
 }

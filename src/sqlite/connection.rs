@@ -17,8 +17,8 @@ use crate::files::{self, shown};
 /// How a file starts that is an SQLite database.
 pub(super) const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
-/// How long SQLite itself waits for a lock; longer waits are loops that can be cancelled.
-const BUSY: Duration = Duration::from_millis(500);
+/// How long SQLite itself waits for a lock. It cannot be cancelled meanwhile; longer waits are loops that can.
+const BUSY: Duration = Duration::from_secs(5);
 
 /// How many of SQLite's steps pass between two looks at the cancellation: well under a millisecond.
 const STEPS: i32 = 10_000;

@@ -24,6 +24,9 @@ use crate::progress::Progress;
 /// Pages for one step: about a MiB, after which another program may write and we may be cancelled.
 const PAGES: i32 = 256;
 
+/// How long one step waits for a lock before we look whether we were cancelled.
+const GLANCE: Duration = Duration::from_millis(500);
+
 /// How long a lock on the source may keep us waiting.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -67,6 +70,7 @@ pub(super) fn private_folder(beside: &Path) -> Result<tempfile::TempDir> {
 fn copy_online(database: &Database, to: &Path, progress: &Progress, cancel: &CancellationToken) -> Result<Timestamp> {
     let failed = |e: rusqlite::Error| failed("copy", database.path(), &e);
     let source = database.with_access(Access::ReadOnly).connect(cancel)?;
+    source.busy_timeout(GLANCE).map_err(failed)?;
     let page_size: i64 =
         source.query_row("select page_size from pragma_page_size", (), |row| row.get(0)).map_err(failed)?;
     let journal: String = source.query_row("pragma journal_mode", (), |row| row.get(0)).map_err(failed)?;

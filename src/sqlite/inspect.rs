@@ -1,40 +1,32 @@
 //! Inspecting: a backup is read to its end and compared with its lists, without restoring it.
 
-use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::path::Path;
 
 use tokio_util::sync::CancellationToken;
 
-use super::packing::{damaged, unpack};
-use crate::backups::{Backup, Inspection};
+use super::packing::unpack;
+use crate::backups::{Backup, Inspection, damaged};
 use crate::compare::Level;
 use crate::error::Result;
-use crate::files;
 use crate::progress::Progress;
 
 /// The bytes of a database file that say how large it is.
 const HEADER: usize = 100;
 
-/// Reads the backup to its end: digest, gzip, and that the database has as many pages as it says.
-pub fn inspect(backup: &Backup, progress: &Progress, cancel: &CancellationToken) -> Result<Inspection> {
+/// Reads the backup at `path` to its end: digest, gzip, and that the database has as many pages as it says.
+pub fn inspect(path: &Path, progress: &Progress, cancel: &CancellationToken) -> Result<Inspection> {
+    let backup = Backup::open(path)?;
     let mut start = Start(Vec::with_capacity(HEADER));
-    let read = unpack(backup, &mut start, progress, cancel)?;
-    let promised = promised_size(&start.0).ok_or_else(|| damaged(backup.path(), "its database has no whole header"))?;
-    if promised != read.raw_size {
-        let why = format!("its database has {} bytes, its header says {promised}", read.raw_size);
-        return Err(damaged(backup.path(), &why));
+    let mut inspection = unpack(&backup, &mut start, progress, cancel)?;
+    let promised = promised_size(&start.0).ok_or_else(|| damaged(path, "its database has no whole header"))?;
+    if promised != inspection.raw_size {
+        let why = format!("its database has {} bytes, its header says {promised}", inspection.raw_size);
+        return Err(damaged(path, &why));
     }
-    Ok(Inspection {
-        path: backup.path().to_owned(),
-        format: backup.format(),
-        sha256: read.sha256,
-        size: files::listing::size(backup.path())?,
-        raw_size: read.raw_size,
-        agreed_with: read.agreed_with,
-        checked: vec![Level::File, Level::Parse],
-        not_checked: vec![("fingerprint".into(), "a SQLite file's rows are read when it is restored".into())],
-        rows: BTreeMap::new(),
-    })
+    inspection.checked.push(Level::Parse);
+    inspection.not_checked.push(("rows".into(), "those of SQLite are read when the backup is restored".into()));
+    Ok(inspection)
 }
 
 /// Keeps the first bytes and counts the rest as written.

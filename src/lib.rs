@@ -24,3 +24,5 @@ pub mod script;
 pub mod secret;
 pub mod sqlite;
 pub mod units;
+#[cfg(test)]
+mod world;

@@ -24,5 +24,6 @@ pub mod script;
 pub mod secret;
 pub mod sqlite;
 pub mod units;
+pub mod webhook;
 #[cfg(test)]
 mod world;

@@ -10,7 +10,7 @@ use tokio_postgres::Row;
 
 use super::lexer::quoted;
 use super::snapshot::Snapshot;
-use crate::compare::{Aspect, Fingerprint};
+use crate::compare::{Aspect, Fingerprint, Item};
 use crate::error::Result;
 
 /// The object under which the database's own properties stand.
@@ -52,6 +52,15 @@ pub(super) async fn database(snapshot: &Snapshot, print: &mut Fingerprint, named
         print.add(Aspect::Extension, format!("EXTENSION {}", row.get::<_, &str>(0)), row.get::<_, &str>(1));
     }
     Ok(())
+}
+
+/// Returns whether an item comes from here and not from pg_dump's text.
+pub(super) fn is_beside(item: &Item) -> bool {
+    match item.aspect {
+        Aspect::Extension | Aspect::Role => true,
+        Aspect::Property if item.object.starts_with("ROLE ") => true,
+        _ => item.object == DATABASE,
+    }
 }
 
 async fn properties(snapshot: &Snapshot, print: &mut Fingerprint, named: &mut BTreeSet<String>) -> Result<()> {

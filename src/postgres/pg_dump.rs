@@ -42,7 +42,7 @@ pub(super) struct Order {
 
 /// A pg_dump that runs. Dropping it kills it.
 pub(super) enum PgDump {
-    Here { running: Running, _passfile: Option<Passfile> },
+    Here { running: Box<Running>, _passfile: Option<Passfile> },
     Inside { running: Box<ExecRunning>, _pump: Pump },
 }
 
@@ -94,7 +94,7 @@ fn here(path: &std::path::Path, address: &Address, order: &Order) -> Result<(PgD
     let stdout = running.stdout().ok_or_else(|| Error::new(Kind::Bug, "pg_dump has no output"))?;
     let stdout = File::from(stdout.into_owned_fd().map_err(|e| broken(&e))?);
     let _ = fcntl(stdout.as_fd(), FcntlArg::F_SETPIPE_SZ(PIPE)); // a small pipe only is slower
-    Ok((PgDump::Here { running, _passfile: passfile }, Box::new(stdout)))
+    Ok((PgDump::Here { running: Box::new(running), _passfile: passfile }, Box::new(stdout)))
 }
 
 /// In the container the server is reached by its own socket. A password goes through stdin: the Engine shows arguments and

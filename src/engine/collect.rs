@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::cleanup::{self, Leftover, Record};
 use crate::docker::{Engine, collect_container, collect_process};
 use crate::error::{Error, Kind, Result};
-use crate::postgres::{collect_cluster, collect_database};
+use crate::postgres::{collect_cluster, collect_database, collect_scratch};
 use crate::run::runs_folder;
 
 /// What a collection did.
@@ -51,6 +51,7 @@ async fn remove(engine: &Engine, record: &Record) -> Result<()> {
         "process" => collect_process(engine, record).await,
         "cluster" => collect_cluster(record).await,
         "database" => collect_database(record).await,
+        "scratch database" => collect_scratch(record).await,
         "folder" => folder(Path::new(&record.name)),
         other => Err(Error::new(Kind::Usage, format!("this version does not know how to remove a {other}"))),
     }

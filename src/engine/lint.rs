@@ -20,14 +20,6 @@ pub struct Finding {
     pub hint: Option<String>,
 }
 
-/// Returns the findings of a script by its name or path.
-///
-/// # Errors
-/// When it does not compile.
-pub fn lint(name: &str) -> Result<Vec<Finding>, Box<crate::run::ScriptFailure>> {
-    super::Script::compile(name).map(|script| script.findings)
-}
-
 /// Reads the parameters and findings of everything that was loaded.
 pub(super) fn read(loader: &Loader, engine: &Engine) -> (Vec<Parameter>, Vec<Finding>) {
     let compiled = loader.compiled();

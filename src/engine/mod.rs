@@ -159,6 +159,7 @@ fn work(script: &Script, run: &Arc<Run>) {
             run.journal.record(Event::Broke(explained));
         }
     }
+    host.keep_what_stays();
 }
 
 fn note_end(result: Result<(), Box<EvalAltResult>>, script: &Script, run: &Run, engine: &Engine) {

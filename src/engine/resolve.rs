@@ -14,10 +14,16 @@ use crate::primitives;
 use crate::script::did_you_mean;
 
 /// The stock scripts, readable under `scripts/` and part of the program.
-const SCRIPTS: &[(&str, &str)] = &[];
+const SCRIPTS: &[(&str, &str)] = &[
+    ("demo", include_str!("../../scripts/demo.rhai")),
+    ("demo_postgres", include_str!("../../scripts/demo_postgres.rhai")),
+    ("drill", include_str!("../../scripts/drill.rhai")),
+    ("verify_restore", include_str!("../../scripts/verify_restore.rhai")),
+];
 
 /// The script library, readable under `stdlib/` and imported as `std/NAME`.
-const LIBRARY: &[(&str, &str)] = &[];
+const LIBRARY: &[(&str, &str)] =
+    &[("estate", include_str!("../../stdlib/estate.rhai")), ("places", include_str!("../../stdlib/places.rhai"))];
 
 /// A larger script is not one.
 const LARGEST: u64 = 1 << 20;

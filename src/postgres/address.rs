@@ -59,7 +59,8 @@ impl TlsMode {
         }
     }
 
-    fn parse(text: &str) -> Result<Self> {
+    /// Reads libpq's word.
+    pub fn parse(text: &str) -> Result<Self> {
         [Self::Disable, Self::Prefer, Self::Require, Self::VerifyFull]
             .into_iter()
             .find(|m| m.word() == text)

@@ -38,6 +38,8 @@ pub(super) struct Order {
     pub(super) snapshot: String,
     /// Patterns that name tables exactly; none for the whole database.
     pub(super) tables: Vec<String>,
+    /// The port that the server itself knows; from outside a container it may have another.
+    pub(super) port: u16,
 }
 
 /// A pg_dump that runs. Dropping it kills it.
@@ -107,7 +109,7 @@ async fn inside(
 ) -> Result<(PgDump, Box<dyn Read + Send>)> {
     let quote = |value: &str| value.replace('\\', "\\\\").replace('\'', "\\'");
     let conninfo =
-        format!("user='{}' dbname='{}' port='{}'", quote(address.user()), quote(address.database()), address.port());
+        format!("user='{}' dbname='{}' port='{}'", quote(address.user()), quote(address.database()), order.port);
     let mut argv = vec!["pg_dump".to_owned()];
     if address.password().is_some() {
         let script = "IFS= read -r PGPASSWORD && export PGPASSWORD && exec \"$@\"";

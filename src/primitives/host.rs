@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rhai::{Engine, EvalAltResult, FnPtr, NativeCallContext, NativeCallContextStore};
 
+use super::handles::Server;
 use crate::docker;
-use crate::run::Run;
+use crate::run::{Event, Run};
 
 /// The side of a script run that its verbs see.
 pub struct Host {
@@ -18,6 +19,7 @@ pub struct Host {
     pub docker: docker::Engine,
     deferred: Mutex<Vec<Deferred>>,
     announced: Mutex<Vec<PathBuf>>,
+    kept: Mutex<Vec<Server>>,
 }
 
 /// A closure that `defer` put off, with the place it came from, without which it could not see its own module.
@@ -33,6 +35,7 @@ impl Host {
             run,
             docker: docker::Engine::default(),
             deferred: Mutex::default(),
+            kept: Mutex::default(),
             announced: Mutex::default(),
         })
     }
@@ -52,6 +55,24 @@ impl Host {
         let path = absolute(path);
         let announced = self.announced.lock().unwrap_or_else(PoisonError::into_inner);
         announced.iter().any(|changed| changed.starts_with(&path) || path.starts_with(changed))
+    }
+
+    pub(super) fn keep_at_end(&self, server: Server) {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).push(server);
+    }
+
+    /// Leaves the servers that were asked for to the operator. A run that was stopped keeps nothing.
+    pub fn keep_what_stays(&self) {
+        let kept = std::mem::take(&mut *self.kept.lock().unwrap_or_else(PoisonError::into_inner));
+        if self.run.stop.why().is_some() {
+            return;
+        }
+        for server in kept {
+            if let Err(error) = self.run.runtime.block_on(server.keep(&self.run)) {
+                let text = format!("could not keep {server}: {error}");
+                self.run.journal.record(Event::Said { text, warning: true });
+            }
+        }
     }
 
     /// Takes the closure that was put off last.

@@ -10,31 +10,48 @@ mod tests;
 mod types;
 
 mod archive;
+mod backup;
 mod check;
 mod check_eq;
 mod checksum;
+mod compare;
 mod confirm;
 mod container;
 mod copy;
+mod database;
 mod defer;
+mod dump;
 mod env;
+mod execute;
 mod exists;
 mod extract;
 mod file_size;
 mod find_container;
+mod fingerprint;
+mod inspect_backup;
 mod list_files;
 mod log;
 mod measure;
+mod notify;
 mod now;
 mod parallel;
 mod parallel_map;
 mod param;
+mod postgres;
+mod query;
+mod query_one;
+mod query_value;
 mod read_text;
 mod remove;
+mod restore;
+mod rows;
+mod sandbox;
+mod scratch;
 mod secret;
 mod skip;
 mod sleep;
 mod slo;
+mod sqlite;
 mod step;
 mod temp_dir;
 mod timed;
@@ -42,11 +59,11 @@ mod timestamp_name;
 mod verify_checksums;
 mod wait_until;
 mod warn;
+mod with_sandbox;
 mod write_checksums;
 mod write_text;
 
 pub use call::Call;
-pub use handles::{Container, Verification};
 pub use host::{Deferred, Host};
 pub use param::{Parameter, parameter_of};
 pub use primitive::{Effect, Group, Primitive, Signature};
@@ -77,10 +94,29 @@ pub const CATALOGUE: &[Primitive] = &[
     timed::TIMED,
     measure::MEASURE,
     slo::SLO,
+    // databases
+    postgres::POSTGRES,
+    sqlite::SQLITE,
+    sandbox::SANDBOX,
+    with_sandbox::WITH_SANDBOX,
+    database::DATABASE,
+    scratch::SCRATCH,
     // primitives
+    dump::DUMP,
+    backup::BACKUP,
+    rows::ROWS,
+    restore::RESTORE,
     container::CONTAINER,
     find_container::FIND_CONTAINER,
     checksum::CHECKSUM,
+    query::QUERY,
+    query_one::QUERY_ONE,
+    query_value::QUERY_VALUE,
+    execute::EXECUTE,
+    compare::COMPARE,
+    fingerprint::FINGERPRINT,
+    inspect_backup::INSPECT_BACKUP,
+    notify::NOTIFY,
     // files
     archive::ARCHIVE,
     extract::EXTRACT,

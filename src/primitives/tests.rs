@@ -224,3 +224,51 @@ fn a_temporary_folder_is_gone_after_a_stop() {
     assert_eq!(ended.verdict.exit_code, 130, "{:?}", ended.verdict);
     assert!(!Path::new(ended.said()[0]).exists());
 }
+
+#[test]
+fn a_notice_that_is_lost_warns_and_does_not_change_the_verdict() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let script = format!(
+        r#"
+        check("rows", true);
+        let url = "http://127.0.0.1:{free}/services/T000/canary-lost-notice";
+        check("lost", !notify(#{{ to: url, title: "drill", text: "all is well" }}));
+        check("refused", !notify(#{{ to: "http://10.0.0.1/services/canary-10", title: "drill" }}));
+        check("no URL", !notify(#{{ to: "canary-no-url", title: "drill" }}));
+        "#
+    );
+    let ended = World::with(&script).run();
+    assert_eq!(ended.verdict.exit_code, 0, "{:?}", ended.moments);
+    assert_eq!(ended.said().len(), 3, "each is a warning: {:?}", ended.said());
+    let evidence = ended.evidence("notify");
+    assert!(evidence.iter().all(|e| e["delivered"] == false), "{evidence:?}");
+    assert_eq!((evidence[0]["to"].as_str(), evidence[2]["to"].as_str()), (Some("http://127.0.0.1"), None));
+    assert!(evidence[1]["why"].as_str().unwrap().contains("not public"), "{evidence:?}");
+    assert!(!format!("{:?}", ended.moments).contains("canary"), "{:?}", ended.moments);
+    let ended = World::with("notify(#{ to: \"https://x.example\", titel: \"x\", title: \"y\" });").run();
+    assert_eq!(ended.failure().hint.as_deref(), Some("did you mean `title`?"));
+}
+
+#[test]
+fn a_notice_that_arrives_says_the_verdict_so_far() {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let serving = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let (mut sent, mut block) = (String::new(), [0; 4096]);
+        while !sent.contains("\"}") {
+            let n = stream.read(&mut block).unwrap();
+            sent.push_str(&String::from_utf8_lossy(&block[..n]));
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
+        sent
+    });
+    let script = format!(
+        "check(\"rows\", false); defer(|| log(notify(#{{ to: \"http://127.0.0.1:{port}/h\", title: \"drill\" }}))); throw \"no disk\";"
+    );
+    let ended = World::with(&script).run();
+    assert!(serving.join().unwrap().contains("drill: could not run to its end"));
+    assert_eq!((ended.verdict.exit_code, ended.said()), (2, vec!["true"]));
+    assert_eq!(ended.evidence("notify")[0]["delivered"], true);
+}

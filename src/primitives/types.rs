@@ -1,9 +1,11 @@
 //! The types of scripts that are not Rhai's own: their properties, with the words of the manual.
 
-use rhai::Engine;
+use rhai::{Dynamic, Engine, EvalAltResult, Map};
 
-use super::handles;
-use crate::script::{self, Unknown};
+use super::handles::{self, Backup, Comparison, Database, Fingerprint, Inspection, PostgresDatabase, Server};
+use crate::backups::Manifest;
+use crate::error::Error;
+use crate::script::{self, Raise, Time, Unknown};
 use crate::secret::Secret;
 
 /// A type's property for the manual and for "did you mean".
@@ -18,9 +20,45 @@ pub struct TypeNote {
     pub gives: &'static str,
 }
 
+const fn note(of: &'static str, name: &'static str, returns: &'static str, gives: &'static str) -> TypeNote {
+    TypeNote { of, name, returns, gives }
+}
+
 /// Every property of every type.
 pub const PROPERTIES: &[TypeNote] = &[
     note("Duration", "seconds", "float", "the duration in seconds"),
+    note("Database", "name", "string", "the database's name; for SQLite the file's"),
+    note("Database", "engine", "string", "`postgres` or `sqlite`"),
+    note("Database", "version", "string", "the server's version; empty for SQLite"),
+    note("Backup", "path", "string", "the file"),
+    note("Backup", "engine", "string", "`postgres` or `sqlite`"),
+    note("Backup", "format", "string", "how it is packed: `sql.gz`, `sql.zst`, `sql`, `custom`, `sqlite.gz`"),
+    note("Backup", "size", "int", "the file's bytes"),
+    note("Backup", "raw_size", "int", "the bytes before packing; needs a manifest, as all that follow"),
+    note("Backup", "sha256", "string", "the file's SHA-256 by its manifest"),
+    note("Backup", "taken_at", "Time", "the moment whose state it holds"),
+    note("Backup", "database", "string", "the name of the database it was taken from"),
+    note("Backup", "version", "string", "the version of the server it was taken from"),
+    note("Backup", "tables", "map", "the rows of each table by its full name"),
+    note("Backup", "whole", "bool", "whether it holds the whole database and not a selection"),
+    note("Comparison", "equal", "bool", "whether nothing differs and everything could be read"),
+    note("Comparison", "summary", "string", "the verdict in one line"),
+    note(
+        "Comparison",
+        "differences",
+        "array",
+        "a map for each difference: `object, what, change, expected, found, text`",
+    ),
+    note("Comparison", "tables", "int", "how many tables were compared"),
+    note("Comparison", "rows", "int", "how many rows were compared"),
+    note("Comparison", "checked", "array", "the levels that were checked: `structure`, `content`"),
+    note("Inspection", "whole", "bool", "whether nothing is wrong with the file"),
+    note("Inspection", "proven", "bool", "whether it is also what its manifest says"),
+    note("Inspection", "manifest", "bool", "whether it has a manifest"),
+    note("Inspection", "summary", "string", "what was found, in one line"),
+    note("Inspection", "checked", "array", "the levels that were checked: `file`, `parse`"),
+    note("Fingerprint", "tables", "map", "the rows of each table by its full name"),
+    note("Fingerprint", "rows", "int", "the rows of all tables"),
     note("Container", "name", "string", "its name"),
     note("Container", "id", "string", "its id, which no later container has"),
     note("Container", "image", "string", "the name of its image"),
@@ -39,10 +77,6 @@ pub const PROPERTIES: &[TypeNote] = &[
     note("Verification", "extra", "array", "the files in the folder that the list does not name"),
 ];
 
-const fn note(of: &'static str, name: &'static str, returns: &'static str, gives: &'static str) -> TypeNote {
-    TypeNote { of, name, returns, gives }
-}
-
 /// Returns the names of all properties.
 pub fn property_names<'a>() -> impl Iterator<Item = &'a str> {
     PROPERTIES.iter().map(|p| p.name)
@@ -55,4 +89,95 @@ pub fn register_types(engine: &mut Engine) {
     handles::register(engine);
     // No `to_string`: a secret in a text shows its type's name and nothing else.
     engine.register_type_with_name::<Secret>("Secret");
+    databases(engine);
+    backups(engine);
+    comparisons(engine);
+}
+
+fn databases(engine: &mut Engine) {
+    engine.register_type_with_name::<Database>("Database").register_type_with_name::<Server>("Server");
+    for name in ["to_string", "to_debug"] {
+        engine.register_fn(name, |d: &mut Database| d.to_string());
+        engine.register_fn(name, |s: &mut Server| s.to_string());
+    }
+    engine.register_get("name", |d: &mut Database| match d {
+        Database::Postgres(PostgresDatabase { address, .. }) => address.database().to_owned(),
+        Database::Sqlite(database, _) => database.path().file_name().unwrap_or_default().to_string_lossy().into_owned(),
+    });
+    engine.register_get("engine", |d: &mut Database| match d {
+        Database::Postgres(_) => "postgres",
+        Database::Sqlite(..) => "sqlite",
+    });
+    engine.register_get("version", |d: &mut Database| match d {
+        Database::Postgres(database) => database.identity.version.clone(),
+        Database::Sqlite(..) => String::new(),
+    });
+}
+
+type Got<T> = Result<T, Box<EvalAltResult>>;
+
+fn backups(engine: &mut Engine) {
+    engine.register_type_with_name::<Backup>("Backup");
+    for name in ["to_string", "to_debug"] {
+        engine.register_fn(name, |b: &mut Backup| b.to_string());
+    }
+    engine.register_get("path", |b: &mut Backup| b.0.path().display().to_string());
+    engine.register_get("format", |b: &mut Backup| b.0.format().word());
+    engine.register_get("engine", |b: &mut Backup| engine_word(b.0.format().engine()));
+    engine.register_get("size", |b: &mut Backup| -> Got<i64> {
+        let size = crate::files::listing::size(b.0.path()).map_err(|e| property("size", e))?;
+        Ok(size.cast_signed())
+    });
+    engine.register_get("raw_size", |b: &mut Backup| of_manifest(b, "raw_size", |m| m.raw_size.cast_signed()));
+    engine.register_get("sha256", |b: &mut Backup| of_manifest(b, "sha256", |m| m.sha256.clone()));
+    engine.register_get("taken_at", |b: &mut Backup| of_manifest(b, "taken_at", |m| Time(m.taken_at)));
+    engine.register_get("database", |b: &mut Backup| of_manifest(b, "database", |m| m.source.database.clone()));
+    engine.register_get("version", |b: &mut Backup| of_manifest(b, "version", |m| m.source.version.clone()));
+    engine.register_get("tables", |b: &mut Backup| of_manifest(b, "tables", |m| table_rows(&m.fingerprint)));
+    engine.register_get("whole", |b: &mut Backup| of_manifest(b, "whole", Manifest::is_whole));
+}
+
+fn of_manifest<T>(backup: &Backup, what: &str, read: impl FnOnce(&Manifest) -> T) -> Got<T> {
+    backup.0.need_manifest(&format!("tell `{what}`")).map(read).map_err(|e| property(what, e))
+}
+
+fn property(name: &str, error: Error) -> Box<EvalAltResult> {
+    Raise::Ours(error).into_rhai(name)
+}
+
+fn engine_word(engine: crate::compare::Engine) -> &'static str {
+    match engine {
+        crate::compare::Engine::Postgres => "postgres",
+        crate::compare::Engine::Sqlite => "sqlite",
+    }
+}
+
+fn table_rows(print: &crate::compare::Fingerprint) -> Map {
+    print.tables.iter().map(|(name, table)| (name.as_str().into(), Dynamic::from(table.rows.cast_signed()))).collect()
+}
+
+fn comparisons(engine: &mut Engine) {
+    engine.register_type_with_name::<Comparison>("Comparison").register_type_with_name::<Fingerprint>("Fingerprint");
+    for name in ["to_string", "to_debug"] {
+        engine.register_fn(name, |c: &mut Comparison| c.to_string());
+        engine.register_fn(name, |p: &mut Fingerprint| p.to_string());
+    }
+    engine.register_get("equal", |c: &mut Comparison| c.0.equal);
+    engine.register_get("summary", |c: &mut Comparison| c.0.summary());
+    engine.register_get("differences", |c: &mut Comparison| c.differences());
+    engine.register_get("tables", |c: &mut Comparison| c.0.tables.cast_signed());
+    engine.register_get("rows", |c: &mut Comparison| c.0.rows.cast_signed());
+    engine.register_get("checked", |c: &mut Comparison| c.checked());
+    engine.register_type_with_name::<Inspection>("Inspection");
+    engine.register_fn("to_string", |i: &mut Inspection| i.to_string());
+    engine.register_get("whole", |i: &mut Inspection| i.seen().is_some());
+    engine.register_get("proven", |i: &mut Inspection| i.proven());
+    engine.register_get("manifest", |i: &mut Inspection| i.proven());
+    engine.register_get("summary", |i: &mut Inspection| i.to_string());
+    engine.register_get("checked", |i: &mut Inspection| {
+        let checked = i.seen().map(|s| s.checked.as_slice()).unwrap_or_default();
+        checked.iter().map(|level| Dynamic::from(level.to_string())).collect::<rhai::Array>()
+    });
+    engine.register_get("tables", |p: &mut Fingerprint| table_rows(&p.0));
+    engine.register_get("rows", |p: &mut Fingerprint| p.0.rows().cast_signed());
 }

@@ -106,7 +106,7 @@ fn code_line(code: &str, caret: Option<(usize, usize)>) -> (String, Option<(usiz
 fn heading(kind: &str) -> &str {
     match kind {
         "refused" => "refused",
-        "interrupted" => "interrupted",
+        "interrupted" => "stopped",
         "bug" => "error (a bug of runner, please report it)",
         _ => "error",
     }

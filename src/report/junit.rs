@@ -92,15 +92,13 @@ fn leftover(report: &Report, leftover: &Leftover) -> TestCase {
 fn whole_run(report: &Report) -> Option<TestCase> {
     let verdict = report.verdict.as_str();
     let (name, status) = match report.status {
-        Status::Unfinished | Status::Interrupted | Status::Terminated | Status::Deadline => {
-            ("the run comes to its end", error("run", verdict))
-        }
+        Status::Unfinished => ("the run comes to its end", error("run", verdict)),
         Status::Unverified if report.exit_code == Some(0) => ("something is verified", skip("no check was made")),
         Status::Unverified => ("something is verified", error("run", "no check was made")),
         Status::DryRun => ("the script is run", skip(verdict)),
-        Status::Broke | Status::Refused if report.failures.is_empty() => {
-            ("the script runs to its end", error("run", verdict))
-        }
+        // A run that broke off or was stopped has a case already, if its journal says why.
+        Status::Passed | Status::Failed | Status::Leftovers => return None,
+        _ if report.failures.is_empty() => ("the script runs to its end", error("run", verdict)),
         _ => return None,
     };
     Some(case(report, name, None, status))

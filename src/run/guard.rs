@@ -54,6 +54,9 @@ struct Place {
     database: String,
 }
 
+/// Stands for a server that would not say who it is.
+const ANY_SYSTEM: &str = "*";
+
 /// The databases that a run reads from and must never write to, and those it made itself.
 #[derive(Default)]
 pub struct Guard {
@@ -73,6 +76,12 @@ impl Guard {
         self.sources.lock().unwrap_or_else(PoisonError::into_inner).insert(place);
     }
 
+    /// Remembers a source whose server does not tell its system identifier: from then on no server can be told from it,
+    /// so nothing of that name may be written.
+    pub fn add_unknown_source(&self, database: &str) {
+        self.add_source(ANY_SYSTEM, database);
+    }
+
     /// Allows or refuses writing to a database that was opened as writable.
     ///
     /// # Errors
@@ -90,8 +99,8 @@ impl Guard {
                     e.hint("grant pg_read_all_settings and execute on pg_control_system() to this user")
                 });
         };
-        let place = Place { system: system.to_owned(), database: database.to_owned() };
-        if self.sources.lock().unwrap_or_else(PoisonError::into_inner).contains(&place) {
+        let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        if sources.iter().any(|s| s.database == database && (s.system == system || s.system == ANY_SYSTEM)) {
             return refuse("it is a source of this run".into())
                 .map_err(|e: Error| e.hint("restore into a sandbox, or beside it under another name"));
         }
@@ -138,6 +147,14 @@ mod tests {
     #[test]
     fn a_server_that_does_not_say_who_it_is_is_refused() {
         assert!(Guard::default().allow(None, "h", "d").is_err());
+    }
+
+    #[test]
+    fn a_source_that_does_not_say_who_it_is_protects_its_name_everywhere() {
+        let guard = Guard::default();
+        guard.add_unknown_source("orders");
+        assert!(guard.allow(Some("1"), "h", "orders").is_err());
+        assert!(guard.allow(Some("1"), "h", "other").is_ok());
     }
 
     #[test]

@@ -1,32 +1,19 @@
 //! Inspecting: a backup is read to its end and compared with its lists, without restoring it.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::packing::{damaged, unpack};
-use crate::backups::Backup;
+use crate::backups::{Backup, Inspection};
 use crate::compare::Level;
 use crate::error::Result;
-use crate::files::digest::Digest;
+use crate::files;
 use crate::progress::Progress;
 
 /// The bytes of a database file that say how large it is.
 const HEADER: usize = 100;
-
-/// What reading a backup to its end showed.
-#[derive(Debug, Clone, Serialize)]
-pub struct Inspection {
-    /// The digest of the file.
-    pub sha256: Digest,
-    /// How many bytes the database has.
-    pub raw_size: u64,
-    /// The lists that the digest agreed with: `manifest`, `checksum`.
-    pub agreed_with: Vec<&'static str>,
-    /// How far this verifies the backup.
-    pub checked: Vec<Level>,
-}
 
 /// Reads the backup to its end: digest, gzip, and that the database has as many pages as it says.
 pub fn inspect(backup: &Backup, progress: &Progress, cancel: &CancellationToken) -> Result<Inspection> {
@@ -38,10 +25,15 @@ pub fn inspect(backup: &Backup, progress: &Progress, cancel: &CancellationToken)
         return Err(damaged(backup.path(), &why));
     }
     Ok(Inspection {
+        path: backup.path().to_owned(),
+        format: backup.format(),
         sha256: read.sha256,
+        size: files::listing::size(backup.path())?,
         raw_size: read.raw_size,
         agreed_with: read.agreed_with,
         checked: vec![Level::File, Level::Parse],
+        not_checked: vec![("fingerprint".into(), "a SQLite file's rows are read when it is restored".into())],
+        rows: BTreeMap::new(),
     })
 }
 

@@ -18,7 +18,7 @@ mod sandbox;
 pub use connection::{Access, Database};
 pub use dump::dump;
 pub use fingerprint::fingerprint;
-pub use inspect::{Inspection, inspect};
+pub use inspect::inspect;
 pub use query::{execute, query};
 pub use restore::restore;
 pub use sandbox::Sandbox;

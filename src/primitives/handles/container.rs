@@ -13,20 +13,15 @@ use crate::script::Raise;
 
 /// A container as scripts see it. It can be asked, but neither changed nor removed.
 #[derive(Clone)]
-pub struct Container {
+pub(crate) struct Container {
     container: docker::Container,
     run: Arc<Run>,
 }
 
 impl Container {
     /// Makes the handle.
-    pub fn new(container: docker::Container, run: &Arc<Run>) -> Self {
+    pub(crate) fn new(container: docker::Container, run: &Arc<Run>) -> Self {
         Self { container, run: Arc::clone(run) }
-    }
-
-    /// Returns the container itself.
-    pub fn inner(&self) -> &docker::Container {
-        &self.container
     }
 
     fn inspect(&self) -> Result<docker::Inspection> {

@@ -10,7 +10,7 @@ use crate::files::shown;
 
 /// The verdict on a checksum list.
 #[derive(Debug, Clone)]
-pub struct Verification(Arc<checksums::Verification>);
+pub(crate) struct Verification(Arc<checksums::Verification>);
 
 impl From<checksums::Verification> for Verification {
     fn from(found: checksums::Verification) -> Self {
@@ -20,32 +20,32 @@ impl From<checksums::Verification> for Verification {
 
 impl Verification {
     /// Returns whether every listed file is there and unchanged.
-    pub fn intact(&self) -> bool {
+    pub(crate) fn intact(&self) -> bool {
         self.0.intact()
     }
 
     /// Returns the verdict in one line.
-    pub fn summary(&self) -> String {
+    pub(crate) fn summary(&self) -> String {
         self.0.summary()
     }
 
     /// Returns how many files the list names.
-    pub fn files(&self) -> usize {
+    pub(crate) fn files(&self) -> usize {
         self.0.files.len()
     }
 
     /// Returns the files with another content.
-    pub fn changed(&self) -> Vec<String> {
+    pub(crate) fn changed(&self) -> Vec<String> {
         self.listed(|file| matches!(file.verdict, Verdict::Changed { .. }).then(|| shown(&file.path)))
     }
 
     /// Returns the files that are not there.
-    pub fn missing(&self) -> Vec<String> {
+    pub(crate) fn missing(&self) -> Vec<String> {
         self.listed(|file| (file.verdict == Verdict::Missing).then(|| shown(&file.path)))
     }
 
     /// Returns the files that could not be read, each with the reason.
-    pub fn unreadable(&self) -> Vec<String> {
+    pub(crate) fn unreadable(&self) -> Vec<String> {
         self.listed(|file| match &file.verdict {
             Verdict::Unreadable { why } => Some(format!("{}: {why}", shown(&file.path))),
             _ => None,
@@ -53,7 +53,7 @@ impl Verification {
     }
 
     /// Returns the files in the folder that the list does not name.
-    pub fn extra(&self) -> Vec<String> {
+    pub(crate) fn extra(&self) -> Vec<String> {
         self.0.extra.iter().map(|path| shown(Path::new(path))).collect()
     }
 

@@ -1,0 +1,36 @@
+//! `backup`: opens a backup file.
+
+use std::path::PathBuf;
+
+use rhai::Dynamic;
+
+use super::handles::Backup;
+use super::{Effect, Group, Primitive};
+use crate::backups;
+
+pub(super) const BACKUP: Primitive = Primitive {
+    name: "backup",
+    group: Group::Primitives,
+    effect: Effect::Reads,
+    signatures: &["backup(path: string) -> Backup"],
+    manual: r#"
+Opens a backup file with its manifest.
+
+A dump of another tool has no manifest: it can be restored and inspected, but what it held cannot be proven. A manifest
+of another file, or of another size, is an error. `inspect_backup` reads the file to its end.
+
+```rhai
+with_sandbox(#{ engine: "sqlite" }, |server| {
+    let db = server.database("shop");
+    execute(db, "create table users (id integer primary key, name text)");
+    let saved = dump(db, temp_dir() + "/shop.sqlite.gz");
+    let again = backup(saved.path);
+    check_eq("the same file", again.sha256, saved.sha256);
+});
+```
+"#,
+    work: |call| {
+        let path = PathBuf::from(call.text(0)?);
+        Ok(Dynamic::from(Backup::new(call.on_thread(move |_| backups::Backup::open(&path))?)))
+    },
+};

@@ -1,0 +1,62 @@
+//! An inspection as a script holds it.
+
+use std::sync::Arc;
+
+use crate::backups;
+use crate::units;
+
+/// What reading a backup to its end showed.
+#[derive(Clone)]
+pub(crate) struct Inspection(Arc<Seen>);
+
+enum Seen {
+    Whole(backups::Inspection),
+    Damaged(String),
+}
+
+impl Inspection {
+    /// Takes what was seen of a file in which nothing is wrong.
+    pub(crate) fn whole(inspection: backups::Inspection) -> Self {
+        Self(Arc::new(Seen::Whole(inspection)))
+    }
+
+    /// Takes what is wrong with a file.
+    pub(crate) fn damaged(why: String) -> Self {
+        Self(Arc::new(Seen::Damaged(why)))
+    }
+
+    /// Returns what was seen; nothing of a damaged file counts.
+    pub(crate) fn seen(&self) -> Option<&backups::Inspection> {
+        match &*self.0 {
+            Seen::Whole(inspection) => Some(inspection),
+            Seen::Damaged(_) => None,
+        }
+    }
+
+    /// Returns whether the file is what its manifest says. Without a manifest there is nothing to prove it by.
+    pub(crate) fn proven(&self) -> bool {
+        self.seen().is_some_and(|i| i.agreed_with.contains(&"manifest"))
+    }
+
+    /// Returns the facts for the journal.
+    pub(crate) fn facts(&self) -> serde_json::Value {
+        match &*self.0 {
+            Seen::Whole(inspection) => serde_json::to_value(inspection).unwrap_or_default(),
+            Seen::Damaged(why) => serde_json::json!({ "damaged": why }),
+        }
+    }
+}
+
+impl std::fmt::Display for Inspection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &*self.0 {
+            Seen::Damaged(why) => f.write_str(why),
+            Seen::Whole(i) if i.agreed_with.is_empty() => {
+                write!(f, "{} read to the end, with nothing to compare it with", units::size(i.size))
+            }
+            Seen::Whole(i) => {
+                write!(f, "{} read to the end, as its {} says", units::size(i.size), i.agreed_with.join(" and "))
+            }
+        }
+    }
+}

@@ -25,3 +25,5 @@ pub mod secret;
 pub mod sqlite;
 pub mod units;
 pub mod webhook;
+#[cfg(test)]
+mod world;

@@ -148,7 +148,8 @@ impl ContainerOptions {
         Ok(Made { container, ticket })
     }
 
-    fn check(&self) -> Result<()> {
+    /// Refuses names that the Engine would take for something else, a folder of this machine for instance.
+    pub fn check(&self) -> Result<()> {
         for volume in &self.volumes {
             if !is_name(&volume.name) {
                 return Err(Error::new(Kind::Refused, format!("\"{}\" is not the name of a volume", volume.name))

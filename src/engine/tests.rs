@@ -1,93 +1,11 @@
 //! Whole runs of small scripts, in process: what the engine promises, and that it can break.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Script, execute};
 use crate::primitives::CATALOGUE;
-use crate::run::{Event, Moment, Options, Run, ScriptFailure, Silent, Stop, Verdict, Why};
-
-/// A folder with scripts, and runs of them.
-struct World {
-    folder: tempfile::TempDir,
-    runtime: tokio::runtime::Runtime,
-}
-
-struct Ended {
-    verdict: Verdict,
-    moments: Vec<Moment>,
-}
-
-impl World {
-    fn new() -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        Self { folder: tempfile::tempdir().unwrap(), runtime }
-    }
-
-    fn with(script: &str) -> Self {
-        Self::new().file("main.rhai", script)
-    }
-
-    fn file(self, name: &str, text: &str) -> Self {
-        let path = self.folder.path().join(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, text).unwrap();
-        self
-    }
-
-    fn path(&self) -> String {
-        self.folder.path().join("main.rhai").display().to_string()
-    }
-
-    fn compile(&self) -> Result<Script, Box<ScriptFailure>> {
-        Script::compile(&self.path())
-    }
-
-    fn run(&self) -> Ended {
-        self.run_with(Options::default(), |_| {})
-    }
-
-    fn run_with(&self, options: Options, meanwhile: impl FnOnce(&Stop)) -> Ended {
-        let options = Options { state_dir: self.folder.path().join("state"), ..options };
-        let run = Run::start(options, Arc::new(Silent), self.runtime.handle().clone()).unwrap();
-        let script = self.compile().unwrap_or_else(|f| panic!("{}: {:?}", f.message, f.place));
-        meanwhile(&run.stop);
-        let verdict = execute(&script, &run);
-        Ended { verdict, moments: run.journal.moments() }
-    }
-}
-
-impl Ended {
-    fn failure(&self) -> &ScriptFailure {
-        let broke = self.moments.iter().find_map(|m| match &m.event {
-            Event::Broke(failure) => Some(failure),
-            _ => None,
-        });
-        broke.expect("the script did not break off")
-    }
-
-    fn said(&self) -> Vec<&str> {
-        let said = self.moments.iter().filter_map(|m| match &m.event {
-            Event::Said { text, .. } => Some(text.as_str()),
-            _ => None,
-        });
-        said.collect()
-    }
-
-    fn announced(&self) -> Vec<String> {
-        let announced = self.moments.iter().filter_map(|m| match &m.event {
-            Event::Announced { primitive, text } => Some(format!("{primitive}: {text}")),
-            _ => None,
-        });
-        announced.collect()
-    }
-}
-
-/// Cuts the world's own folder out of a text.
-fn bare(world: &World, text: &str) -> String {
-    text.replace(&format!("{}/", world.folder.path().display()), "")
-}
+use crate::run::{Options, ScriptFailure, Why};
+use crate::world::{World, bare};
 
 fn failure_of(script: &str) -> (String, ScriptFailure) {
     let world = World::with(script);

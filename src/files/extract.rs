@@ -117,7 +117,7 @@ pub fn extract(
 }
 
 /// Refuses a target that is anything but absent or an empty folder.
-fn refuse_full(into: &Path) -> Result<()> {
+pub(crate) fn refuse_full(into: &Path) -> Result<()> {
     let refused = |why: &str| {
         Err(Error::new(Kind::Refused, format!("could not extract into {}: {why}", shown(into)))
             .on(shown(into))

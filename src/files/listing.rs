@@ -79,6 +79,15 @@ pub fn exists(path: &Path) -> Result<bool> {
     path.try_exists().map_err(|e| Error::io("look for", path, &e))
 }
 
+/// Refuses a path at which there is no folder.
+pub fn folder(path: &Path) -> Result<()> {
+    let facts = path.metadata().map_err(|e| Error::io("read", path, &e))?;
+    if facts.is_dir() {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Usage, format!("{} is not a folder", shown(path))).on(shown(path)))
+}
+
 /// Returns how many bytes the file holds.
 pub fn size(path: &Path) -> Result<u64> {
     Ok(open(path)?.1.len())
@@ -166,7 +175,7 @@ pub fn remove(path: &Path, whole: bool) -> Result<bool> {
 }
 
 /// Refuses folders that hold more than a script can mean.
-fn may_go(path: &Path) -> Result<()> {
+pub(crate) fn may_go(path: &Path) -> Result<()> {
     let refused = |why: &str| {
         let name = shown(path);
         Err(Error::new(Kind::Refused, format!("{name} is not removed: {why}")).on(name))

@@ -2,14 +2,19 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rhai::{Dynamic, FnPtr, NativeCallContext};
 use tokio_util::sync::CancellationToken;
 
 use super::{Host, Primitive};
 use crate::error::{Error, Kind, Result};
-use crate::run::{Run, current};
+use crate::progress::Progress;
+use crate::run::{Event, Run, current};
 use crate::script::{self, Options, Raised};
+
+/// How long a stop waits for work on a thread to see it.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// One call of a verb.
 pub struct Call<'a> {
@@ -109,40 +114,80 @@ impl<'a> Call<'a> {
 
     /// Returns the token that ends this call: the branch's, the step's or the run's.
     pub fn token(&self) -> CancellationToken {
-        current().token.unwrap_or_else(|| self.run().stop.token().clone())
+        token(self.run())
+    }
+
+    /// Journals what the verb found or made: one line for people, and the facts.
+    pub fn evidence(&self, summary: String, facts: serde_json::Value) {
+        self.run().journal.record(Event::Evidence { primitive: self.primitive.name.to_owned(), summary, facts });
+    }
+
+    /// Warns the operator.
+    pub fn warn(&self, text: impl Into<String>) {
+        self.run().journal.record(Event::Said { text: text.into(), warning: true });
     }
 
     /// Waits for a future. A stop drops it at once, wherever it is.
     pub fn wait<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        let token = self.token();
-        self.run().runtime.block_on(async {
-            tokio::select! {
-                biased;
-                () = token.cancelled() => Err(interrupted()),
-                result = work => result,
-            }
-        })
+        wait(self.run(), work)
     }
 
-    /// Does blocking work on a thread of its own. A stop returns at once; the work sees its token and ends by itself.
+    /// Does blocking work on a thread of its own, and shows the bytes that it counts under a label meanwhile. A stop
+    /// ends the waiting soon; work that does not look at its token by then ends by itself.
+    pub fn on_thread_with<T: Send + 'static>(
+        &self,
+        label: &str,
+        work: impl FnOnce(&Progress, &CancellationToken) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let shown = self.run().journal.working(label);
+        let progress = shown.progress.clone();
+        self.on_thread(move |cancel| work(&progress, cancel))
+    }
+
+    /// Does blocking work on a thread of its own, with a token that says when to end.
     pub fn on_thread<T: Send + 'static>(
         &self,
         work: impl FnOnce(&CancellationToken) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let token = self.token().child_token();
-        let ended = token.clone().drop_guard();
-        let result = self.wait(async move {
-            let done = tokio::task::spawn_blocking(move || work(&token)).await;
-            done.map_err(|panic| Error::new(Kind::Bug, "work on a thread panicked: this is our bug").because(&panic))?
-        });
-        drop(ended);
-        result
+        let stopped = self.token();
+        let token = stopped.child_token();
+        let _ended = token.clone().drop_guard();
+        self.run().runtime.block_on(async {
+            let mut working = tokio::task::spawn_blocking(move || work(&token));
+            tokio::select! {
+                biased;
+                () = stopped.cancelled() => {
+                    // Cleanup would race with work that still writes into what it removes.
+                    let _ = tokio::time::timeout(GRACE, working).await; // too late or not, the run is over
+                    Err(interrupted())
+                }
+                done = &mut working => done.map_err(|panic| {
+                    Error::new(Kind::Bug, "work on a thread panicked: this is our bug").because(&panic)
+                })?,
+            }
+        })
     }
 
     /// Calls a closure of the script.
     pub fn call(&self, closure: &FnPtr, arguments: impl rhai::FuncArgs) -> Raised<Dynamic> {
         Ok(closure.call_within_context::<Dynamic>(self.context, arguments)?)
     }
+}
+
+/// Waits for a future on behalf of the script's thread. A stop drops it at once, wherever it is.
+pub(super) fn wait<T>(run: &Run, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let token = token(run);
+    run.runtime.block_on(async {
+        tokio::select! {
+            biased;
+            () = token.cancelled() => Err(interrupted()),
+            result = work => result,
+        }
+    })
+}
+
+fn token(run: &Run) -> CancellationToken {
+    current().token.unwrap_or_else(|| run.stop.token().clone())
 }
 
 /// Returns the error of work that was stopped.

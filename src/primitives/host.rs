@@ -2,18 +2,23 @@
 
 #![expect(deprecated, reason = "rhai marks what `defer` needs as volatile, which it calls deprecated")]
 
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rhai::{Engine, EvalAltResult, FnPtr, NativeCallContext, NativeCallContextStore};
 
 use super::handles::Server;
+use crate::docker;
 use crate::run::{Event, Run};
 
 /// The side of a script run that its verbs see.
 pub struct Host {
     /// The run.
     pub run: Arc<Run>,
+    /// The Docker Engine, connected when a verb first needs it.
+    pub docker: docker::Engine,
     deferred: Mutex<Vec<Deferred>>,
+    announced: Mutex<Vec<PathBuf>>,
     kept: Mutex<Vec<Server>>,
 }
 
@@ -26,12 +31,30 @@ pub struct Deferred {
 impl Host {
     /// Makes the shared side of a run.
     pub fn new(run: Arc<Run>) -> Arc<Self> {
-        Arc::new(Self { run, deferred: Mutex::default(), kept: Mutex::default() })
+        Arc::new(Self {
+            run,
+            docker: docker::Engine::default(),
+            deferred: Mutex::default(),
+            kept: Mutex::default(),
+            announced: Mutex::default(),
+        })
     }
 
     pub(super) fn defer(&self, closure: FnPtr, context: &NativeCallContext) {
         let deferred = Deferred { closure, origin: context.store_data() };
         self.deferred.lock().unwrap_or_else(PoisonError::into_inner).push(deferred);
+    }
+
+    /// Notes that a dry run announced a change at a path, so that what is there later is no longer known.
+    pub fn announce_change(&self, path: &Path) {
+        self.announced.lock().unwrap_or_else(PoisonError::into_inner).push(absolute(path));
+    }
+
+    /// Returns whether an announced change touches a path, something below it or a folder above it.
+    pub fn is_changed(&self, path: &Path) -> bool {
+        let path = absolute(path);
+        let announced = self.announced.lock().unwrap_or_else(PoisonError::into_inner);
+        announced.iter().any(|changed| changed.starts_with(&path) || path.starts_with(changed))
     }
 
     pub(super) fn keep_at_end(&self, server: Server) {
@@ -56,6 +79,11 @@ impl Host {
     pub fn next_deferred(&self) -> Option<Deferred> {
         self.deferred.lock().unwrap_or_else(PoisonError::into_inner).pop()
     }
+}
+
+/// Makes two spellings of one path equal as far as that goes without looking at the disk.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 impl Deferred {

@@ -3,23 +3,36 @@
 mod call;
 mod handles;
 mod host;
+mod paths;
 mod primitive;
+#[cfg(test)]
+mod tests;
 mod types;
 
+mod archive;
 mod backup;
 mod check;
 mod check_eq;
+mod checksum;
 mod compare;
 mod confirm;
+mod container;
+mod copy;
 mod database;
 mod defer;
 mod dump;
 mod env;
 mod execute;
+mod exists;
+mod extract;
+mod file_size;
+mod find_container;
 mod fingerprint;
 mod inspect_backup;
+mod list_files;
 mod log;
 mod measure;
+mod notify;
 mod now;
 mod parallel;
 mod parallel_map;
@@ -28,6 +41,8 @@ mod postgres;
 mod query;
 mod query_one;
 mod query_value;
+mod read_text;
+mod remove;
 mod restore;
 mod rows;
 mod sandbox;
@@ -38,11 +53,15 @@ mod sleep;
 mod slo;
 mod sqlite;
 mod step;
+mod temp_dir;
 mod timed;
 mod timestamp_name;
+mod verify_checksums;
 mod wait_until;
 mod warn;
 mod with_sandbox;
+mod write_checksums;
+mod write_text;
 
 pub use call::Call;
 pub use host::{Deferred, Host};
@@ -87,6 +106,9 @@ pub const CATALOGUE: &[Primitive] = &[
     backup::BACKUP,
     rows::ROWS,
     restore::RESTORE,
+    container::CONTAINER,
+    find_container::FIND_CONTAINER,
+    checksum::CHECKSUM,
     query::QUERY,
     query_one::QUERY_ONE,
     query_value::QUERY_VALUE,
@@ -94,6 +116,20 @@ pub const CATALOGUE: &[Primitive] = &[
     compare::COMPARE,
     fingerprint::FINGERPRINT,
     inspect_backup::INSPECT_BACKUP,
+    notify::NOTIFY,
+    // files
+    archive::ARCHIVE,
+    extract::EXTRACT,
+    write_checksums::WRITE_CHECKSUMS,
+    verify_checksums::VERIFY_CHECKSUMS,
+    list_files::LIST_FILES,
+    exists::EXISTS,
+    file_size::FILE_SIZE,
+    read_text::READ_TEXT,
+    write_text::WRITE_TEXT,
+    copy::COPY,
+    remove::REMOVE,
+    temp_dir::TEMP_DIR,
 ];
 
 /// Finds a verb by its name.

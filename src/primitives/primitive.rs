@@ -68,6 +68,9 @@ pub struct Primitive {
     pub work: fn(&Call) -> Raised<Dynamic>,
 }
 
+/// How signatures call a parameter that is the path of something to read.
+const PATHS: [&str; 6] = ["path", "file", "folder", "archive", "pattern", "from"];
+
 /// A signature, taken apart.
 pub struct Signature {
     /// The parameters with their types, in order.
@@ -170,9 +173,19 @@ impl Primitive {
                 call.run().journal.record(Event::Announced { primitive: self.name.to_owned(), text });
                 Ok(Unknown::of(self.name))
             }
-            Effect::Reads if dry_run && call.arguments().iter().any(Unknown::is_in) => Ok(Unknown::of(self.name)),
+            Effect::Reads if dry_run && self.reads_unknown(call) => Ok(Unknown::of(self.name)),
             _ => (self.work)(call),
         }
+    }
+
+    /// Returns whether a dry run cannot know what a call reads: an argument is unknown, or an effect that was only
+    /// announced would have changed the file.
+    fn reads_unknown(&'static self, call: &Call) -> bool {
+        let changed = |text: &'static str| {
+            let parameters = Signature::parse(text).parameters;
+            (0..parameters.len()).any(|at| PATHS.contains(&parameters[at].0) && call.is_changed(at))
+        };
+        (0..call.arguments().len()).any(|at| call.is_unknown(at)) || self.signatures.iter().any(|text| changed(text))
     }
 }
 

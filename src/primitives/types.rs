@@ -2,7 +2,7 @@
 
 use rhai::{Dynamic, Engine, EvalAltResult, Map};
 
-use super::handles::{Backup, Comparison, Database, Fingerprint, Inspection, PostgresDatabase, Server};
+use super::handles::{self, Backup, Comparison, Database, Fingerprint, Inspection, PostgresDatabase, Server};
 use crate::backups::Manifest;
 use crate::error::Error;
 use crate::script::{self, Raise, Time, Unknown};
@@ -59,6 +59,22 @@ pub const PROPERTIES: &[TypeNote] = &[
     note("Inspection", "checked", "array", "the levels that were checked: `file`, `parse`"),
     note("Fingerprint", "tables", "map", "the rows of each table by its full name"),
     note("Fingerprint", "rows", "int", "the rows of all tables"),
+    note("Container", "name", "string", "its name"),
+    note("Container", "id", "string", "its id, which no later container has"),
+    note("Container", "image", "string", "the name of its image"),
+    note("Container", "running", "bool", "whether it runs and is not paused"),
+    note("Container", "state", "string", "its state in words: `exited with status 1, 2 hours ago`"),
+    note("Container", "logs", "string", "the last 20 lines that it wrote, secrets masked"),
+    note("Container", "host", "string", "`.host(5432)`: the address at which that port is reached from here"),
+    note("Container", "port", "int", "`.port(5432)`: the port at which that port is reached from here"),
+    note("Container", "address", "string", "`.address(5432)`: both of them, `127.0.0.1:49153`"),
+    note("Verification", "intact", "bool", "whether every listed file is there and unchanged"),
+    note("Verification", "summary", "string", "the verdict in one line"),
+    note("Verification", "files", "int", "how many files the list names"),
+    note("Verification", "changed", "array", "the files with another content"),
+    note("Verification", "missing", "array", "the files that are not there"),
+    note("Verification", "unreadable", "array", "the files that could not be read, each with the reason"),
+    note("Verification", "extra", "array", "the files in the folder that the list does not name"),
 ];
 
 /// Returns the names of all properties.
@@ -70,6 +86,7 @@ pub fn property_names<'a>() -> impl Iterator<Item = &'a str> {
 pub fn register_types(engine: &mut Engine) {
     Unknown::register(engine);
     script::register_time(engine);
+    handles::register(engine);
     // No `to_string`: a secret in a text shows its type's name and nothing else.
     engine.register_type_with_name::<Secret>("Secret");
     databases(engine);

@@ -2,6 +2,9 @@
 
 use rhai::{Dynamic, Engine, EvalAltResult, ImmutableString};
 
+/// How the text of an unknown value starts.
+const MARK: &str = "<known after ";
+
 /// A value that only a real run knows. Whatever is asked of it is unknown, too; a branch on it ends the plan.
 #[derive(Debug, Clone)]
 pub struct Unknown {
@@ -20,6 +23,14 @@ impl Unknown {
         value.is::<Self>()
             || value.read_lock::<rhai::Array>().is_some_and(|items| items.iter().any(Self::is_in))
             || value.read_lock::<rhai::Map>().is_some_and(|map| map.values().any(Self::is_in))
+    }
+
+    /// Returns whether a text, or one in a list or map, was made with something unknown: `${folder}/orders.sql.gz`.
+    /// Only a dry run may ask: elsewhere such a text is data like any other.
+    pub fn is_written_in(value: &Dynamic) -> bool {
+        value.read_lock::<ImmutableString>().is_some_and(|text| text.contains(MARK))
+            || value.read_lock::<rhai::Array>().is_some_and(|items| items.iter().any(Self::is_written_in))
+            || value.read_lock::<rhai::Map>().is_some_and(|map| map.values().any(Self::is_written_in))
     }
 
     /// Teaches an engine that everything about an unknown value is unknown.
@@ -48,7 +59,7 @@ impl Unknown {
 
 impl std::fmt::Display for Unknown {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "<known after {}>", self.from)
+        write!(f, "{MARK}{}>", self.from)
     }
 }
 
@@ -86,5 +97,14 @@ mod tests {
     #[test]
     fn it_reads_well_in_a_text() {
         assert_eq!(engine().eval::<String>("`got ${restore()}`").unwrap(), "got <known after restore>");
+    }
+
+    #[test]
+    fn a_text_made_with_it_is_known_to_be_unknown() {
+        for script in ["`${restore()}/a.gz`", "[1, `x${restore()}`]", "#{ path: `${restore()}` }"] {
+            let value = engine().eval::<Dynamic>(script).unwrap();
+            assert!(Unknown::is_written_in(&value), "{script}");
+            assert!(!Unknown::is_in(&value), "{script} is a text all the same");
+        }
     }
 }

@@ -1,0 +1,78 @@
+//! `archive`: a folder becomes one file.
+
+use rhai::Dynamic;
+use serde_json::json;
+
+use super::paths::{path_text, refuse_taken};
+use super::{Call, Effect, Group, Primitive};
+use crate::error::Result;
+use crate::files::glob::Glob;
+use crate::files::{self, shown};
+use crate::script::from_json;
+use crate::units;
+
+pub(super) const ARCHIVE: Primitive = Primitive {
+    name: "archive",
+    group: Group::Files,
+    effect: Effect::Writes(plan),
+    signatures: &["archive(folder: string, to: string, options?: map) -> map"],
+    manual: r#"
+Packs a folder into a new `.tar.gz`, with its inventory and checksum beside it, and returns what it made.
+
+The result is a map: `path`, `size`, `sha256`, `entries` and `raw_size` (the bytes before packing). Option: `exclude`, a
+list of patterns; one without a slash counts in every folder, and what is in an excluded folder is excluded. Equal
+folders make equal archives. Modes, times, links and empty folders are kept; sockets, pipes and devices are left out
+with a warning. A file that exists already is never overwritten: that is refused.
+
+```rhai
+let work = temp_dir();
+write_text(work + "/config/app.toml", "port = 8080");
+write_text(work + "/config/debug.log", "noise");
+let made = archive(work + "/config", work + "/config.tar.gz", #{ exclude: ["*.log"] });
+check_eq("entries", made.entries, 1);
+check_eq("checksum", checksum(made.path), made.sha256);
+```
+"#,
+    work: |call| Ok(archive(call)?),
+};
+
+fn archive(call: &Call) -> Result<Dynamic> {
+    let (folder, to, exclude) = (call.path(0)?, call.path(1)?, excluded(call)?);
+    let path = path_text(&to)?;
+    let from = shown(&folder);
+    let made = call.on_thread_with(&format!("archive {from}"), move |progress, cancel| {
+        files::archive::archive(&folder, &to, &exclude, progress, cancel)
+    })?;
+    made.cautions.iter().for_each(|caution| call.warn(caution));
+    let facts = json!({
+        "path": path,
+        "size": made.size,
+        "sha256": made.sha256,
+        "entries": made.entries,
+        "raw_size": made.raw_size,
+    });
+    let summary = format!("{from} is in {path}: {}, {}", units::count(made.entries, "file"), units::size(made.size));
+    call.evidence(summary, facts.clone());
+    Ok(from_json(facts))
+}
+
+fn excluded(call: &Call) -> Result<Vec<Glob>> {
+    let mut options = call.options(2)?;
+    let patterns = options.texts("exclude")?;
+    options.finish()?;
+    patterns.iter().map(|pattern| Ok(Glob::new(pattern)?.with_hidden())).collect()
+}
+
+fn plan(call: &Call) -> Result<String> {
+    if !call.is_unknown(2) {
+        excluded(call)?;
+    }
+    if let Some(folder) = call.present_path(0)? {
+        files::listing::folder(&folder)?;
+    }
+    if let Some(to) = call.present_path(1)? {
+        refuse_taken(&to)?;
+    }
+    call.announce_change(1)?;
+    Ok(format!("would pack {} into {}", call.shown(0), call.shown(1)))
+}

@@ -11,7 +11,7 @@ use runner::backups::{Backup, Format};
 use runner::cleanup::Ledger;
 use runner::compare::{Scope, compare};
 use runner::error::{Error, Kind, Result};
-use runner::postgres::{DumpRequest, RestoreOptions, RestoreTarget, Restored, dump, fingerprint, restore};
+use runner::postgres::{DumpRequest, RestoreOptions, RestoreTarget, Restored, dump, fingerprint, restore, scratch};
 use runner::progress::Progress;
 use runner_test_support::{self as support, TestServer};
 
@@ -254,6 +254,47 @@ async fn a_restore_that_is_cancelled_among_its_rows_leaves_nothing() {
         assert!(ledger.drain().await.is_empty());
         assert_eq!(server.databases().await, ["big", "postgres", "template0", "template1"]);
     }
+}
+
+#[tokio::test]
+async fn a_cancelled_reading_of_an_archive_leaves_no_program_in_the_sandbox() {
+    for server in support::both_providers().await {
+        let (folder, ledger) = (tempfile::tempdir().unwrap(), support::ledger().await);
+        server
+            .execute(
+                "postgres",
+                "create table rows as select repeat(md5(g::text), 4) from generate_series(1, 300000) g",
+            )
+            .await;
+        let Some(archive) = server.pg_dump("postgres", &["-Fc", "-Z1"]) else { return };
+        let file = folder.path().join("rows.dump");
+        std::fs::write(&file, archive).unwrap();
+        let options = options("copy");
+        tokio::select! {
+            biased;
+            () = copying(&server) => {}
+            result = into(&server, &file, &options, &ledger) => panic!("too quick: {:?}", result.err()),
+        }
+        assert!(ledger.drain().await.is_empty());
+        assert_eq!(server.databases().await, ["postgres", "template0", "template1"]);
+        if let Some(container) = server.sandbox().container() {
+            let inside = container.exec(["ps", "-eo", "args"]).output(&ledger).await.unwrap();
+            assert!(!String::from_utf8_lossy(&inside).contains("pg_restore"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_scratch_database_is_empty_and_goes_with_the_run() {
+    let Some(server) = support::postgres().await else { return };
+    let ledger = support::ledger().await;
+    let made = scratch(&server.address("postgres"), "try", &ledger).await.unwrap();
+    assert!(made.database().starts_with("try__runner_test-"), "{made}");
+    server.execute(made.database(), "create table t (a int)").await;
+    let record = ledger.remaining().remove(0);
+    assert_eq!(record.kind, "database");
+    assert!(ledger.drain().await.is_empty());
+    assert_eq!(server.databases().await, ["postgres", "template0", "template1"]);
 }
 
 #[tokio::test]

@@ -38,11 +38,13 @@ pub(super) struct Order {
     pub(super) snapshot: String,
     /// Patterns that name tables exactly; none for the whole database.
     pub(super) tables: Vec<String>,
+    /// The port that the server itself knows; from outside a container it may have another.
+    pub(super) port: u16,
 }
 
 /// A pg_dump that runs. Dropping it kills it.
 pub(super) enum PgDump {
-    Here { running: Running, _passfile: Option<Passfile> },
+    Here { running: Box<Running>, _passfile: Option<Passfile> },
     Inside { running: Box<ExecRunning>, _pump: Pump },
 }
 
@@ -94,7 +96,7 @@ fn here(path: &std::path::Path, address: &Address, order: &Order) -> Result<(PgD
     let stdout = running.stdout().ok_or_else(|| Error::new(Kind::Bug, "pg_dump has no output"))?;
     let stdout = File::from(stdout.into_owned_fd().map_err(|e| broken(&e))?);
     let _ = fcntl(stdout.as_fd(), FcntlArg::F_SETPIPE_SZ(PIPE)); // a small pipe only is slower
-    Ok((PgDump::Here { running, _passfile: passfile }, Box::new(stdout)))
+    Ok((PgDump::Here { running: Box::new(running), _passfile: passfile }, Box::new(stdout)))
 }
 
 /// In the container the server is reached by its own socket. A password goes through stdin: the Engine shows arguments and
@@ -107,7 +109,7 @@ async fn inside(
 ) -> Result<(PgDump, Box<dyn Read + Send>)> {
     let quote = |value: &str| value.replace('\\', "\\\\").replace('\'', "\\'");
     let conninfo =
-        format!("user='{}' dbname='{}' port='{}'", quote(address.user()), quote(address.database()), address.port());
+        format!("user='{}' dbname='{}' port='{}'", quote(address.user()), quote(address.database()), order.port);
     let mut argv = vec!["pg_dump".to_owned()];
     if address.password().is_some() {
         let script = "IFS= read -r PGPASSWORD && export PGPASSWORD && exec \"$@\"";

@@ -98,6 +98,7 @@ impl Reading {
             format,
             snapshot: self.snapshot.id().to_owned(),
             tables: self.tables.iter().map(|t| t.pattern.clone()).collect(),
+            port: self.snapshot.port(),
         };
         PgDump::start(&self.tool, &self.address, &order, &self.ledger).await
     }
@@ -122,4 +123,65 @@ impl Reading {
 /// Runs blocking work on a thread of its own. When the caller is dropped, pg_dump dies, its stream ends, and so does this.
 pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(|e| Error::new(Kind::Bug, "reading a dump panicked").because(&e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::docker::{Container, Engine};
+    use crate::postgres::{Access, Provider, Sandbox, SandboxOptions, Session};
+
+    /// The images that tests use, in the order of preference. Integration tests make one where there is none.
+    const IMAGES: [&str; 2] = ["runner-test-postgres:15", "postgres:15"];
+
+    async fn image(engine: &Engine) -> Option<&'static str> {
+        for image in IMAGES {
+            if engine.has_image(image).await.is_ok_and(|there| there) {
+                return Some(image);
+            }
+        }
+        None
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_containers_own_pg_dump_reads_the_same_and_dies_with_us() {
+        let engine = Engine::default();
+        let Some(image) = image(&engine).await else {
+            assert!(std::env::var_os("CI").is_none(), "not run: no Docker with a PostgreSQL image");
+            return eprintln!("not run: no Docker with a PostgreSQL image");
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let run = folder.path().file_name().unwrap().to_str().unwrap().trim_start_matches('.').to_lowercase();
+        let ledger = Ledger::create(&run, folder.path()).unwrap();
+        let options = SandboxOptions { provider: Provider::Docker, image: image.into(), ..SandboxOptions::default() };
+        let sandbox = Sandbox::start(&options, &engine, &ledger, &Progress::default()).await.unwrap();
+        let address = sandbox.address("postgres");
+        let session = Session::open(&address, Access::Writable).await.unwrap();
+        let fill = "create table public.big as select g, repeat(md5(g::text), 8) t from generate_series(1, 200000) g";
+        session.client().batch_execute(fill).await.unwrap();
+
+        let mut reading = Reading::begin(&address, &[], &ledger).await.unwrap();
+        let here = reading.text(None, None, &Progress::default()).await.unwrap().print;
+        let container = Container::find(&engine, address.container().unwrap()).await.unwrap();
+        reading.tool = Tool::Inside { container: container.clone(), version: "15".into() };
+        let inside = reading.text(None, None, &Progress::default()).await.unwrap().print;
+        assert_eq!(here, inside);
+        assert_eq!(inside.tables["public.big"].rows, 200_000);
+
+        // The Engine's stream is dropped half way: the process inside is the ledger's to end.
+        let progress = Progress::default();
+        let begun = async {
+            while progress.done() < 1 << 20 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            _ = reading.text(None, None, &progress) => panic!("it was too quick"),
+            () = begun => {}
+        }
+        drop(reading);
+        assert!(ledger.remaining().iter().any(|record| record.kind == "process"), "the process is journaled");
+        let left = ledger.drain().await;
+        assert!(left.is_empty(), "{left:?}");
+    }
 }

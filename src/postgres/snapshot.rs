@@ -19,6 +19,7 @@ pub(super) struct Snapshot {
     identity: Identity,
     source: Source,
     taken_at: Timestamp,
+    port: u16,
 }
 
 impl Snapshot {
@@ -42,7 +43,7 @@ impl Snapshot {
                  (extract(epoch from pg_catalog.clock_timestamp()) * 1000000)::bigint, \
                  pg_catalog.pg_encoding_to_char(encoding)::text, datcollate::text, datctype::text, \
                  case when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_wal_replay_lsn() \
-                 else pg_catalog.pg_current_wal_lsn() end::text \
+                 else pg_catalog.pg_current_wal_lsn() end::text, pg_catalog.current_setting('port')::int \
                  from pg_catalog.pg_database where datname = pg_catalog.current_database()",
                 &[],
             )
@@ -61,7 +62,8 @@ impl Snapshot {
             ctype: row.get(4),
             wal_position: row.get(5),
         };
-        Ok(Self { id: row.get(0), session, identity, source, taken_at })
+        let port = u16::try_from(row.get::<_, i32>(6)).unwrap_or(address.port());
+        Ok(Self { id: row.get(0), session, identity, source, taken_at, port })
     }
 
     /// Returns the name by which another session joins.
@@ -82,6 +84,11 @@ impl Snapshot {
     /// Returns the facts for a manifest.
     pub(super) fn source(&self) -> &Source {
         &self.source
+    }
+
+    /// Returns the port that the server itself knows.
+    pub(super) fn port(&self) -> u16 {
+        self.port
     }
 
     /// Returns the moment by the server's clock.

@@ -204,7 +204,7 @@ fn roles_after(text: &str, keyword: &str) -> Vec<String> {
             Some((Token::Word, name)) if *name != "PUBLIC" => roles.push(unquoted(name)),
             _ => {}
         }
-        if !pair.get(1).is_some_and(|(_, comma)| *comma == ",") {
+        if pair.get(1).is_none_or(|(_, comma)| *comma != ",") {
             break;
         }
     }

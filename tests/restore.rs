@@ -185,6 +185,7 @@ async fn a_selection_brings_its_tables_with_all_that_is_theirs() {
     let tables = Some(vec!["orders".to_owned(), "app.part".to_owned()]);
     let restored = into(&server, &file, &RestoreOptions { tables, ..options("copy") }, &ledger).await.unwrap();
     assert_eq!(restored.left_out, ["FK CONSTRAINT app.orders orders_customer_id_fkey"]);
+    assert_eq!(restored.rows, 501);
     let there = "select string_agg(c.oid::regclass::text, ' ' order by c.oid::regclass::text) from pg_class c \
                  where relkind in ('r','p','f') and relnamespace in ('app'::regnamespace, '\"We ird\"'::regnamespace)";
     assert_eq!(server.value("copy", there).await, "app.orders app.part app.part_1 app.part_2 app.part_def");
@@ -384,6 +385,26 @@ async fn our_own_zstandard_dump_comes_back_equal() {
 #[tokio::test]
 async fn our_own_archive_comes_back_equal() {
     proven(Format::Custom, "rich.dump").await;
+}
+
+#[tokio::test]
+async fn a_dump_of_some_tables_restores_without_the_others() {
+    let Some(server) = support::postgres().await else { return };
+    let (folder, ledger) = (tempfile::tempdir().unwrap(), support::ledger().await);
+    let script = "create schema app; create table app.a (id int primary key); insert into app.a values (1); \
+                  create table app.b (id int primary key, a int references app.a); insert into app.b values (7, 1)";
+    server.create("two", script).await;
+    let request = DumpRequest {
+        source: server.address("two"),
+        to: folder.path().join("b.sql.gz"),
+        format: Format::SqlGz,
+        tables: vec!["app.b".into()],
+        jobs: None,
+    };
+    let backup = dump(&request, &Progress::default(), &ledger).await.unwrap();
+    let restored = into(&server, backup.path(), &options("copy"), &ledger).await.unwrap();
+    assert_eq!((restored.rows, restored.left_out), (1, vec!["FK CONSTRAINT app.b b_a_fkey".to_owned()]));
+    assert_eq!(server.value("copy", "select id from app.b").await, "7");
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use runner::backups::{Backup, Format};
 use runner::cleanup::Ledger;
 use runner::compare::{Scope, compare};
 use runner::error::{Error, Kind, Result};
-use runner::postgres::{DumpRequest, RestoreOptions, RestoreTarget, Restored, dump, fingerprint, restore};
+use runner::postgres::{DumpRequest, RestoreOptions, RestoreTarget, Restored, dump, fingerprint, restore, scratch};
 use runner::progress::Progress;
 use runner_test_support::{self as support, TestServer};
 
@@ -185,6 +185,7 @@ async fn a_selection_brings_its_tables_with_all_that_is_theirs() {
     let tables = Some(vec!["orders".to_owned(), "app.part".to_owned()]);
     let restored = into(&server, &file, &RestoreOptions { tables, ..options("copy") }, &ledger).await.unwrap();
     assert_eq!(restored.left_out, ["FK CONSTRAINT app.orders orders_customer_id_fkey"]);
+    assert_eq!(restored.rows, 501);
     let there = "select string_agg(c.oid::regclass::text, ' ' order by c.oid::regclass::text) from pg_class c \
                  where relkind in ('r','p','f') and relnamespace in ('app'::regnamespace, '\"We ird\"'::regnamespace)";
     assert_eq!(server.value("copy", there).await, "app.orders app.part app.part_1 app.part_2 app.part_def");
@@ -254,6 +255,47 @@ async fn a_restore_that_is_cancelled_among_its_rows_leaves_nothing() {
         assert!(ledger.drain().await.is_empty());
         assert_eq!(server.databases().await, ["big", "postgres", "template0", "template1"]);
     }
+}
+
+#[tokio::test]
+async fn a_cancelled_reading_of_an_archive_leaves_no_program_in_the_sandbox() {
+    for server in support::both_providers().await {
+        let (folder, ledger) = (tempfile::tempdir().unwrap(), support::ledger().await);
+        server
+            .execute(
+                "postgres",
+                "create table rows as select repeat(md5(g::text), 4) from generate_series(1, 300000) g",
+            )
+            .await;
+        let Some(archive) = server.pg_dump("postgres", &["-Fc", "-Z1"]) else { return };
+        let file = folder.path().join("rows.dump");
+        std::fs::write(&file, archive).unwrap();
+        let options = options("copy");
+        tokio::select! {
+            biased;
+            () = copying(&server) => {}
+            result = into(&server, &file, &options, &ledger) => panic!("too quick: {:?}", result.err()),
+        }
+        assert!(ledger.drain().await.is_empty());
+        assert_eq!(server.databases().await, ["postgres", "template0", "template1"]);
+        if let Some(container) = server.sandbox().container() {
+            let inside = container.exec(["ps", "-eo", "args"]).output(&ledger).await.unwrap();
+            assert!(!String::from_utf8_lossy(&inside).contains("pg_restore"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_scratch_database_is_empty_and_goes_with_the_run() {
+    let Some(server) = support::postgres().await else { return };
+    let ledger = support::ledger().await;
+    let made = scratch(&server.address("postgres"), "try", &ledger).await.unwrap();
+    assert!(made.database().starts_with("try__runner_test-"), "{made}");
+    server.execute(made.database(), "create table t (a int)").await;
+    let record = ledger.remaining().remove(0);
+    assert_eq!(record.kind, "database");
+    assert!(ledger.drain().await.is_empty());
+    assert_eq!(server.databases().await, ["postgres", "template0", "template1"]);
 }
 
 #[tokio::test]
@@ -343,6 +385,26 @@ async fn our_own_zstandard_dump_comes_back_equal() {
 #[tokio::test]
 async fn our_own_archive_comes_back_equal() {
     proven(Format::Custom, "rich.dump").await;
+}
+
+#[tokio::test]
+async fn a_dump_of_some_tables_restores_without_the_others() {
+    let Some(server) = support::postgres().await else { return };
+    let (folder, ledger) = (tempfile::tempdir().unwrap(), support::ledger().await);
+    let script = "create schema app; create table app.a (id int primary key); insert into app.a values (1); \
+                  create table app.b (id int primary key, a int references app.a); insert into app.b values (7, 1)";
+    server.create("two", script).await;
+    let request = DumpRequest {
+        source: server.address("two"),
+        to: folder.path().join("b.sql.gz"),
+        format: Format::SqlGz,
+        tables: vec!["app.b".into()],
+        jobs: None,
+    };
+    let backup = dump(&request, &Progress::default(), &ledger).await.unwrap();
+    let restored = into(&server, backup.path(), &options("copy"), &ledger).await.unwrap();
+    assert_eq!((restored.rows, restored.left_out), (1, vec!["FK CONSTRAINT app.b b_a_fkey".to_owned()]));
+    assert_eq!(server.value("copy", "select id from app.b").await, "7");
 }
 
 #[tokio::test]

@@ -1,11 +1,14 @@
 //! Sandboxes for real: a throwaway server by each provider, and somebody's PostgreSQL found by its container's name.
 
-use std::time::Duration;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
+use runner::cleanup::{self, Ledger};
 use runner::docker::Engine;
 use runner::error::Kind;
 use runner::postgres::{
-    Access, Overrides, Provider, Sandbox, SandboxOptions, Session, collect_cluster, find_postgres_container,
+    Access, Cluster, ClusterOptions, Overrides, Provider, Sandbox, SandboxOptions, Session, collect_cluster,
+    find_postgres_container,
 };
 use runner::progress::Progress;
 use runner::secret::Secret;
@@ -107,5 +110,79 @@ async fn a_kept_sandbox_outlives_its_run_and_says_how_to_remove_it() {
                 assert!(removed.status.success());
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn a_start_that_is_cancelled_at_any_moment_leaves_nothing() {
+    let image = support::docker_image().await;
+    for provider in [Provider::Docker, Provider::Local] {
+        let Some(image) = image.clone().or((provider == Provider::Local).then(String::new)) else { continue };
+        let options = SandboxOptions { provider, image, ..SandboxOptions::default() };
+        for moment in [0, 20, 60, 150, 300, 600, 1_000] {
+            let ledger = support::ledger().await;
+            let (engine, progress) = (Engine::default(), Progress::default());
+            let starting = Sandbox::start(&options, &engine, &ledger, &progress);
+            // Finished or not: either way it is left to the run's own cleanup.
+            let _ = tokio::time::timeout(Duration::from_millis(moment), starting).await;
+            assert!(ledger.drain().await.is_empty());
+            let left = std::fs::read_dir(std::env::temp_dir()).unwrap().filter_map(Result::ok);
+            let ours = format!("runner-{}-", ledger.run());
+            assert_eq!(left.filter(|e| e.file_name().to_string_lossy().starts_with(&ours)).count(), 0);
+            if provider == Provider::Docker {
+                let label = format!("label=runner.run={}", ledger.run());
+                let list =
+                    std::process::Command::new("docker").args(["ps", "-aq", "--filter", &label]).output().unwrap();
+                assert!(list.status.success() && list.stdout.is_empty(), "{list:?}");
+            }
+        }
+    }
+}
+
+/// The other half of the next test: a run that holds a local sandbox until it is killed.
+#[tokio::test]
+#[ignore = "it only waits to be killed"]
+async fn hold_a_local_sandbox() {
+    let folder = PathBuf::from(std::env::var_os("RUNNER_TEST_RUN").expect("the other half says where"));
+    let ledger = Ledger::create("held", &folder).unwrap();
+    let cluster = Cluster::start(&ClusterOptions::default(), &ledger).await.unwrap();
+    std::fs::write(folder.join("ready"), cluster.folder().as_os_str().as_encoded_bytes()).unwrap();
+    std::future::pending().await
+}
+
+#[tokio::test]
+async fn a_killed_run_takes_its_local_server_along_and_its_journal_leads_to_the_rest() {
+    if support::postgres_by(Provider::Local).await.is_none() {
+        return support::not_run("there is no local PostgreSQL");
+    }
+    let runs = tempfile::tempdir().unwrap();
+    let run = runs.path().join("held");
+    std::fs::create_dir(&run).unwrap();
+    let mut holder = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "hold_a_local_sandbox", "--ignored"])
+        .env("RUNNER_TEST_RUN", &run)
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    until("the sandbox is up", || std::fs::read(run.join("ready")).is_ok_and(|text| !text.is_empty())).await;
+    let folder = PathBuf::from(std::fs::read_to_string(run.join("ready")).unwrap());
+    let pid = std::fs::read_to_string(folder.join("data/postmaster.pid")).unwrap();
+    let process = PathBuf::from("/proc").join(pid.lines().next().unwrap());
+    assert!(process.exists() && cleanup::abandoned(runs.path()).unwrap().is_empty());
+    holder.kill().unwrap(); // SIGKILL: nothing of its own runs any more
+    holder.wait().unwrap();
+    until("the server is gone", || !process.exists()).await;
+    let abandoned = cleanup::abandoned(runs.path()).unwrap().remove(0);
+    for record in &abandoned.records {
+        collect_cluster(record).await.unwrap();
+    }
+    assert!(!folder.exists());
+}
+
+async fn until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !condition() {
+        assert!(Instant::now() < deadline, "not yet: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::cleanup::{self, Leftover, Record};
 use crate::docker::{Engine, collect_container, collect_process};
 use crate::error::{Error, Kind, Result};
+use crate::files::temp_folder;
 use crate::postgres::{collect_cluster, collect_database, collect_scratch};
 use crate::run::runs_folder;
 
@@ -52,19 +53,7 @@ async fn remove(engine: &Engine, record: &Record) -> Result<()> {
         "cluster" => collect_cluster(record).await,
         "database" => collect_database(record).await,
         "scratch database" => collect_scratch(record).await,
-        "folder" => folder(Path::new(&record.name)),
+        temp_folder::KIND => temp_folder::collect(record).await,
         other => Err(Error::new(Kind::Usage, format!("this version does not know how to remove a {other}"))),
-    }
-}
-
-/// Removes a folder of a dead run. The ledger is a file that a hand can edit, so only what carries our name goes.
-fn folder(path: &Path) -> Result<()> {
-    let ours = path.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.starts_with("runner-"));
-    if !ours || !path.is_absolute() {
-        return Err(Error::new(Kind::Refused, format!("{} does not look like a folder of ours", path.display())));
-    }
-    match std::fs::remove_dir_all(path) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", path, &e)),
-        _ => Ok(()),
     }
 }

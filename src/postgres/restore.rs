@@ -14,6 +14,7 @@ mod survey;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use tokio_postgres::Row;
 use tokio_util::sync::CancellationToken;
 
 use self::archive::Unpacking;
@@ -112,8 +113,8 @@ pub async fn restore(
     roles::create(&admin, &missing, backup.manifest()).await?;
     let locale = settings::locale(backup.manifest(), options);
     let scratch = Scratch::create(target, &options.database, &locale, ledger).await?;
-    let left_out = match fill(&checked, target, &scratch, backup, options, ledger).await {
-        Ok(left_out) => left_out,
+    let filled = match fill(&checked, target, &scratch, backup, options, ledger).await {
+        Ok(filled) => filled,
         Err(error) => {
             let _ = scratch.remove().await; // a removal that failed is reported by the final drain
             return Err(error);
@@ -124,8 +125,8 @@ pub async fn restore(
     if let Some(before) = replaced.take_if(|_| !options.keep_replaced) {
         database::drop_unused(&admin, &before).await?;
     }
-    let rows = checked.loaded_rows(options);
-    Ok(Restored { address: target.address().with_database(&options.database), rows, replaced, left_out })
+    let address = target.address().with_database(&options.database);
+    Ok(Restored { address, rows: filled.rows, replaced, left_out: filled.left_out })
 }
 
 /// A dump that was read to its end and found whole.
@@ -154,13 +155,6 @@ impl Checked {
             agree(&file, &digest, &survey, manifest)?;
         }
         Ok(Self { file, survey, digest, digests, format })
-    }
-
-    fn loaded_rows(&self, options: &RestoreOptions) -> u64 {
-        match &options.tables {
-            None => self.survey.rows(),
-            Some(tables) => tables.iter().filter_map(|t| self.survey.tables.get(t)).map(|rows| rows.count).sum(),
-        }
     }
 }
 
@@ -192,7 +186,14 @@ fn agree(file: &DumpFile, digest: &str, survey: &Survey, manifest: &crate::backu
     Ok(())
 }
 
-/// Fills the new database; returns what a selection left out.
+/// What was loaded, and what a selection left out.
+#[derive(Default)]
+struct Filled {
+    rows: u64,
+    left_out: Vec<String>,
+}
+
+/// Fills the new database.
 async fn fill(
     checked: &Checked,
     target: &RestoreTarget,
@@ -200,18 +201,23 @@ async fn fill(
     backup: &Backup,
     options: &RestoreOptions,
     ledger: &Arc<Ledger>,
-) -> Result<Vec<String>> {
+) -> Result<Filled> {
     let survey = &checked.survey;
     let sessions = sessions(&scratch.address(), survey, jobs(options)).await?;
-    let Some(first) = sessions.first() else { return Ok(Vec::new()) };
+    let Some(first) = sessions.first() else { return Ok(Filled::default()) };
+    let is_partial = backup.manifest().is_some_and(|manifest| !manifest.is_whole());
+    if is_partial {
+        selection::make_schemas(survey, first).await?;
+    }
     definitions::in_order(&survey.before.iter().collect::<Vec<_>>(), first).await?;
     let selection = match &options.tables {
         Some(tables) => Some(selection::Selection::find(tables, first).await?),
         None => None,
     };
+    let (there, plain) = tables(first).await?;
     let known = Known {
         tables: &survey.tables,
-        plain: plain_tables(first).await?,
+        plain,
         wanted: selection.as_ref().map(selection::Selection::tables),
         digests: &checked.digests,
         digest: &checked.digest,
@@ -226,7 +232,8 @@ async fn fill(
     } else {
         load::all(&checked.file, &known, &sessions).await?;
     }
-    let (after, left_out) = selection::split(&survey.after, selection.as_ref());
+    let kept = known.wanted.or(is_partial.then_some(&there));
+    let (after, left_out) = selection::split(&survey.after, kept);
     definitions::after_data(&after, &survey.tables, &sessions).await?;
     if let Some(selection) = &selection {
         selection.drop_others(first).await?;
@@ -235,7 +242,8 @@ async fn fill(
     if options.analyze {
         first.client().batch_execute("ANALYZE").await.map_err(|e| first.error("could not analyze the database", &e))?;
     }
-    Ok(left_out)
+    let rows = survey.tables.iter().filter(|(table, _)| known.wants(table)).map(|(_, rows)| rows.count).sum();
+    Ok(Filled { rows, left_out })
 }
 
 fn jobs(options: &RestoreOptions) -> usize {
@@ -263,11 +271,12 @@ fn is_known(setting: &str, version: u32) -> bool {
     !(setting == "SET transaction_timeout = 0;" && version < 170_000)
 }
 
-/// Returns the tables that can be emptied and filled in one transaction: no partitioned and no foreign ones.
-async fn plain_tables(session: &Session) -> Result<BTreeSet<String>> {
-    let statement = "select n.nspname::text, c.relname::text from pg_catalog.pg_class c \
-                     join pg_catalog.pg_namespace n on n.oid = c.relnamespace where c.relkind = 'r'";
+/// Returns all tables, and those that can be emptied and filled in one transaction: no partitioned and no foreign ones.
+async fn tables(session: &Session) -> Result<(BTreeSet<String>, BTreeSet<String>)> {
+    let statement = "select n.nspname::text, c.relname::text, c.relkind = 'r' from pg_catalog.pg_class c \
+                     join pg_catalog.pg_namespace n on n.oid = c.relnamespace where c.relkind in ('r', 'p', 'f')";
     let rows = session.client().query(statement, &[]).await;
     let rows = rows.map_err(|e| session.error("could not list the tables", &e))?;
-    Ok(rows.iter().map(|row| full_name(Some(row.get(0)), row.get(1))).collect())
+    let name = |row: &Row| full_name(Some(row.get(0)), row.get(1));
+    Ok((rows.iter().map(name).collect(), rows.iter().filter(|row| row.get(2)).map(name).collect()))
 }

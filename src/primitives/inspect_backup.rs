@@ -6,7 +6,7 @@ use rhai::Dynamic;
 
 use super::handles::Inspection;
 use super::{Call, Effect, Group, Primitive};
-use crate::backups::{Backup, Format};
+use crate::backups::Format;
 use crate::error::{Kind, Result};
 use crate::postgres;
 use crate::run::Event;
@@ -42,7 +42,7 @@ fn inspect(call: &Call) -> Result<Inspection> {
     let progress = working.progress.clone();
     let result = call.on_thread(move |cancel| {
         if Format::of_name(&path.to_string_lossy()) == Some(Format::SqliteGz) {
-            sqlite::inspect(&Backup::open(&path)?, &progress, cancel)
+            sqlite::inspect(&path, &progress, cancel)
         } else {
             postgres::inspect(&path, &progress, cancel)
         }

@@ -41,7 +41,8 @@ pub(super) struct Known<'a> {
 }
 
 impl Known<'_> {
-    fn wants(&self, table: &str) -> bool {
+    /// Returns whether a table's rows are to be loaded.
+    pub(super) fn wants(&self, table: &str) -> bool {
         self.wanted.is_none_or(|wanted| wanted.contains(table))
     }
 }

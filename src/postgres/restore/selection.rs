@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::survey::Unit;
+use super::survey::{Survey, Unit};
 use crate::error::{Error, Kind, Result};
 use crate::postgres::copy::full_name;
 use crate::postgres::{Session, lexer};
@@ -101,11 +101,18 @@ fn resolve<T>(name: &str, all: &[(String, T)]) -> Result<String> {
     })
 }
 
+/// Makes what a dump of some tables leaves out and its tables stand in: their schemas.
+pub(super) async fn make_schemas(survey: &Survey, session: &Session) -> Result<()> {
+    let schema = |name: &String| format!("CREATE SCHEMA IF NOT EXISTS {};\n", lexer::quoted(name));
+    let made = session.client().batch_execute(&survey.schemas.iter().map(schema).collect::<String>()).await;
+    made.map_err(|e| session.error("could not make the schemas of the dump's tables", &e))
+}
+
 /// Splits the units after the data into those to run and the names of those that cannot hold: keys from a selected
 /// table to one that was not selected.
-pub(super) fn split<'a>(units: &'a [Unit], selection: Option<&Selection>) -> (Vec<&'a Unit>, Vec<String>) {
-    let Some(selection) = selection else { return (units.iter().collect(), Vec::new()) };
-    let selected = |table: &String| selection.tables.contains(table);
+pub(super) fn split<'a>(units: &'a [Unit], tables: Option<&BTreeSet<String>>) -> (Vec<&'a Unit>, Vec<String>) {
+    let Some(tables) = tables else { return (units.iter().collect(), Vec::new()) };
+    let selected = |table: &String| tables.contains(table);
     let dangles = |unit: &&Unit| {
         let tables = unit.tables();
         unit.kind == "FK CONSTRAINT" && tables.first().is_some_and(selected) && !tables.iter().all(selected)

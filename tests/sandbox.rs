@@ -109,3 +109,29 @@ async fn a_kept_sandbox_outlives_its_run_and_says_how_to_remove_it() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_start_that_is_cancelled_at_any_moment_leaves_nothing() {
+    let image = support::docker_image().await;
+    for provider in [Provider::Docker, Provider::Local] {
+        let Some(image) = image.clone().or((provider == Provider::Local).then(String::new)) else { continue };
+        let options = SandboxOptions { provider, image, ..SandboxOptions::default() };
+        for moment in [0, 20, 60, 150, 300, 600, 1_000] {
+            let ledger = support::ledger().await;
+            let (engine, progress) = (Engine::default(), Progress::default());
+            let starting = Sandbox::start(&options, &engine, &ledger, &progress);
+            // Finished or not: either way it is left to the run's own cleanup.
+            let _ = tokio::time::timeout(Duration::from_millis(moment), starting).await;
+            assert!(ledger.drain().await.is_empty());
+            let left = std::fs::read_dir(std::env::temp_dir()).unwrap().filter_map(Result::ok);
+            let ours = format!("runner-{}-", ledger.run());
+            assert_eq!(left.filter(|e| e.file_name().to_string_lossy().starts_with(&ours)).count(), 0);
+            if provider == Provider::Docker {
+                let label = format!("label=runner.run={}", ledger.run());
+                let list =
+                    std::process::Command::new("docker").args(["ps", "-aq", "--filter", &label]).output().unwrap();
+                assert!(list.status.success() && list.stdout.is_empty(), "{list:?}");
+            }
+        }
+    }
+}

@@ -8,15 +8,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, User, geteuid};
-use tokio::process::ChildStdin;
+use nix::sys::signal::Signal;
+use nix::unistd::{User, geteuid};
 
+use super::postmaster::{self, Server, is_ready, remove_cluster, server_of};
 use super::{Address, Host, TlsMode, tools};
 use crate::cleanup::{Ledger, Record, Ticket};
 use crate::error::{Error, Kind, Result};
-use crate::process::{self, Program, Running};
+use crate::process::{self, Program};
 use crate::secret::Secret;
 
 const KIND: &str = "cluster";
@@ -25,19 +24,7 @@ const PORT: u16 = 5432;
 /// A path of a Unix socket has 107 bytes at most, and the socket's own name needs some of them.
 const LONGEST_FOLDER: usize = 107 - "/.s.PGSQL.65535.lock".len();
 const READY_LIMIT: Duration = Duration::from_secs(60);
-const STOP_LIMIT: Duration = Duration::from_secs(20);
-const REAP_LIMIT: Duration = Duration::from_millis(500);
 const POLL: Duration = Duration::from_millis(25);
-
-/// Starts the server and ends it when our end of the pipe closes, which the kernel does even after SIGKILL.
-const GUARD: &str = r#"
-exec 3<&0
-"$@" 3<&- </dev/null &
-server=$!
-(cat <&3 >/dev/null; kill -QUIT "$server") &
-exec 3<&-
-wait "$server"
-"#;
 
 /// Settings of a server whose data nobody will miss: no flushing, and no WAL for a table that was filled by the
 /// transaction that emptied it.
@@ -142,7 +129,7 @@ impl Cluster {
     pub async fn keep(self) -> Result<(String, String)> {
         // An orderly end this time: what was committed asynchronously may not be on its way to the disk yet.
         if let Some(server) = server_of(self.folder()) {
-            stop(server, self.folder(), Signal::SIGINT).await?;
+            postmaster::stop(server, self.folder(), Signal::SIGINT).await?;
         }
         let server = self.server.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(server) = server {
@@ -231,15 +218,12 @@ impl Making {
     }
 
     fn start(&self, port: Option<u16>) -> Result<Server> {
-        let mut guard = self.as_user(Program::new("/bin/sh")).args(["-c", GUARD, "runner-guard"]);
-        guard = guard.arg(self.bin.join("postgres")).arg("-D").arg(self.folder.join("data"));
-        guard = guard.arg("-k").arg(&self.folder);
+        let mut guard = self.as_user(Server::guard()).arg(self.bin.join("postgres"));
+        guard = guard.arg("-D").arg(self.folder.join("data")).arg("-k").arg(&self.folder);
         for (name, value) in self.settings(port) {
             guard = guard.arg("-c").arg(format!("{name}={value}"));
         }
-        let mut running = guard.with_stdin().start()?;
-        let pipe = running.stdin();
-        Ok(Server { running, pipe })
+        Server::start(guard)
     }
 
     fn settings(&self, port: Option<u16>) -> impl Iterator<Item = (String, String)> {
@@ -264,30 +248,6 @@ impl Making {
     }
 }
 
-/// The guard's process and the pipe that keeps it up.
-struct Server {
-    running: Running,
-    pipe: Option<ChildStdin>,
-}
-
-impl Server {
-    fn has_ended(&self) -> bool {
-        // The guard is our child: once it ended it is a zombie until somebody waits for it.
-        self.running.id().is_none_or(|id| is_gone_or_zombie(Pid::from_raw(id.cast_signed())))
-    }
-
-    /// Closes the pipe and waits for the guard, which waits for the server; returns what it said.
-    async fn stop(mut self) -> Option<Error> {
-        drop(self.pipe.take());
-        let deadline = Instant::now() + STOP_LIMIT;
-        while !self.has_ended() && Instant::now() < deadline {
-            tokio::time::sleep(POLL).await;
-        }
-        // A runtime that is being left reaps nobody, so this must not be what we wait for. Its drop kills the group.
-        tokio::time::timeout(REAP_LIMIT, self.running.finish()).await.ok()?.err()
-    }
-}
-
 async fn not_started(folder: &Path, server: Option<Server>, ended: bool) -> Error {
     let why = match server {
         Some(server) => server.stop().await,
@@ -298,87 +258,6 @@ async fn not_started(folder: &Path, server: Option<Server>, ended: bool) -> Erro
     match why {
         Some(why) => error.caused_by_error(why),
         None => error.caused_by(format!("it was not ready after {} seconds", READY_LIMIT.as_secs())),
-    }
-}
-
-/// Returns whether the server says in its pid file that it takes connections.
-fn is_ready(pid_file: &Path) -> bool {
-    std::fs::read_to_string(pid_file).is_ok_and(|text| text.lines().nth(7).is_some_and(|line| line.trim() == "ready"))
-}
-
-/// Stops the server in `folder`, if there is one, and removes the folder. Used at the end of a run and by `runner gc`.
-async fn remove_cluster(folder: &Path) -> Result<()> {
-    match folder.symlink_metadata() {
-        Ok(found) if found.is_dir() => {}
-        Ok(_) => return Err(Error::new(Kind::Refused, format!("{} is not a folder", folder.display()))),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(e) => return Err(Error::io("look at", folder, &e)),
-    }
-    if let Some(server) = server_of(folder) {
-        stop(server, folder, Signal::SIGQUIT).await?;
-    }
-    let folder = folder.to_owned();
-    let removed = tokio::task::spawn_blocking(move || {
-        std::fs::remove_dir_all(&folder)
-            .or_else(|e| if folder.exists() { Err(Error::io("remove", &folder, &e)) } else { Ok(()) })
-    });
-    removed.await.map_err(|e| Error::new(Kind::Bug, "removing a cluster panicked").because(&e))?
-}
-
-/// Stops and removes the cluster of a dead run.
-pub async fn collect_cluster(record: &Record) -> Result<()> {
-    let folder = record.facts.get("folder").and_then(|folder| folder.as_str()).map(Path::new);
-    match folder {
-        Some(folder) if is_ours(folder) => remove_cluster(folder).await,
-        _ => Err(Error::new(Kind::Damaged, format!("the journal does not say where {} is", record.name))),
-    }
-}
-
-/// A journal is a file: what it names must at least look like what we make.
-fn is_ours(folder: &Path) -> bool {
-    let name = folder.file_name().and_then(|name| name.to_str());
-    folder.is_absolute() && name.is_some_and(|name| name.starts_with("runner-"))
-}
-
-/// Returns the process that serves `folder`. A pid that another program got meanwhile does not count.
-fn server_of(folder: &Path) -> Option<Pid> {
-    let text = std::fs::read_to_string(folder.join("data/postmaster.pid")).ok()?;
-    let pid = Pid::from_raw(text.lines().next()?.trim().parse().ok()?);
-    serves(pid, folder).then_some(pid)
-}
-
-fn serves(pid: Pid, folder: &Path) -> bool {
-    let Ok(line) = std::fs::read(format!("/proc/{pid}/cmdline")) else {
-        return !cfg!(target_os = "linux") && kill(pid, None).is_ok();
-    };
-    let data = folder.join("data");
-    line.split(|b| *b == 0).any(|arg| arg == data.as_os_str().as_encoded_bytes())
-}
-
-async fn stop(server: Pid, folder: &Path, mut signal: Signal) -> Result<()> {
-    let deadline = Instant::now() + STOP_LIMIT;
-    while serves(server, folder) && !is_gone_or_zombie(server) {
-        match kill(server, signal) {
-            Ok(()) | Err(Errno::ESRCH) => {}
-            Err(e) => {
-                return Err(Error::new(Kind::Process, format!("could not stop the server {server}")).because(&e));
-            }
-        }
-        if Instant::now() > deadline {
-            signal = Signal::SIGKILL;
-        }
-        if Instant::now() > deadline + STOP_LIMIT {
-            return Err(Error::new(Kind::Timeout, format!("the server {server} does not stop")));
-        }
-        tokio::time::sleep(POLL).await;
-    }
-    Ok(())
-}
-
-fn is_gone_or_zombie(pid: Pid) -> bool {
-    match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
-        Ok(stat) => stat.contains(") Z "),
-        Err(_) => kill(pid, None) == Err(Errno::ESRCH),
     }
 }
 
@@ -456,6 +335,7 @@ pub(super) fn random_word() -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::postgres::postmaster::{collect_cluster, is_gone_or_zombie};
     use crate::postgres::{Access, Session};
 
     fn ledger() -> (tempfile::TempDir, Arc<Ledger>) {
@@ -528,14 +408,13 @@ mod tests {
         let server = Mutex::new(None);
         making.run(&server).await.unwrap();
         let pid = server_of(&folder).unwrap();
-        let Server { running, pipe } = server.into_inner().unwrap().unwrap();
-        drop(pipe);
-        let deadline = Instant::now() + STOP_LIMIT;
+        let server = server.into_inner().unwrap().unwrap().without_pipe();
+        let deadline = Instant::now() + READY_LIMIT;
         while !is_gone_or_zombie(pid) {
             assert!(Instant::now() < deadline, "the server still runs");
             tokio::time::sleep(POLL).await;
         }
-        drop((running, ledger));
+        drop((server, ledger));
         remove_cluster(&folder).await.unwrap();
     }
 }

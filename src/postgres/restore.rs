@@ -29,7 +29,7 @@ use crate::docker::Container;
 use crate::error::{Error, Kind, Result};
 use crate::progress::Progress;
 
-pub use self::database::collect_database;
+pub use self::database::{collect_database, scratch};
 
 /// More sessions than this make each other wait.
 const MOST_JOBS: usize = 8;

@@ -1,12 +1,15 @@
 //! Servers that tests own. They are made by the code under test and collected by it, too, when a test was killed.
 
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use runner::cleanup::{self, Ledger};
 use runner::docker::{self, Engine};
-use runner::postgres::{Access, Address, Provider, Sandbox, SandboxOptions, Session, collect_cluster};
+use runner::postgres::lexer::{Lexed, Nesting};
+use runner::postgres::{Access, Address, Provider, Sandbox, SandboxOptions, Session, collect_cluster, lexer, tools};
+use runner::process;
 use runner::progress::Progress;
 
 use crate::{image, not_run};
@@ -36,9 +39,9 @@ impl TestServer {
         self.sandbox().container().map(docker::Container::name)
     }
 
-    /// Opens a session that may write.
+    /// Opens a session that may write, as a user would.
     pub async fn session(&self, database: &str) -> Session {
-        Session::open(&self.address(database), Access::Writable).await.expect("the server answers")
+        Session::open_for_user(&self.address(database), Access::Writable).await.expect("the server answers")
     }
 
     /// Runs statements.
@@ -58,11 +61,51 @@ impl TestServer {
         value.unwrap_or_default()
     }
 
+    /// Makes a database from a script.
+    pub async fn create(&self, database: &str, script: &str) {
+        self.execute("postgres", &format!("create database {database}")).await;
+        let session = self.session(database).await;
+        for statement in statements(script) {
+            session.client().batch_execute(statement).await.unwrap_or_else(|e| panic!("{statement}: {e:?}"));
+        }
+    }
+
+    /// Returns what the local pg_dump writes with these arguments, or nothing where there is no pg_dump.
+    pub fn pg_dump(&self, database: &str, args: &[&str]) -> Option<Vec<u8>> {
+        let Some(program) = process::find("pg_dump", &tools::folders()) else {
+            not_run("there is no pg_dump on this machine");
+            return None;
+        };
+        let address = self.address(database);
+        let mut command = Command::new(program);
+        command.args(args).args(["-d", &address.conninfo()]).env_clear();
+        if let Some(password) = address.password() {
+            command.env("PGPASSWORD", password.expose());
+        }
+        let out = command.output().expect("pg_dump starts");
+        assert!(out.status.success(), "pg_dump: {}", String::from_utf8_lossy(&out.stderr));
+        Some(out.stdout)
+    }
+
     /// Returns the names of the databases, sorted.
     pub async fn databases(&self) -> Vec<String> {
         let all = "select string_agg(datname, ' ' order by datname) from pg_database";
         self.value("postgres", all).await.split(' ').map(str::to_owned).collect()
     }
+}
+
+/// Splits a script as psql does: what one message holds would be one transaction.
+fn statements(script: &str) -> Vec<&str> {
+    let (mut found, mut from, mut at, mut nesting) = (Vec::new(), 0, 0, Nesting::default());
+    while let Ok(Lexed::Token(token, to)) = lexer::next(script.as_bytes(), at, true, false) {
+        if nesting.ends(token, &script.as_bytes()[at..to]) {
+            found.push(&script[from..to]);
+            (from, nesting) = (to, Nesting::default());
+        }
+        at = to;
+    }
+    found.push(&script[from..]);
+    found
 }
 
 /// The ledger of one test, drained when it is dropped, whatever became of the test.

@@ -99,6 +99,13 @@ impl Scratch {
     }
 }
 
+/// Makes an empty database beside another one; it is dropped at the end of the run.
+pub async fn scratch(beside: &Address, name: &str, ledger: &Arc<Ledger>) -> Result<Address> {
+    let target = RestoreTarget::server(beside.clone());
+    let made = Scratch::create(&target, name, &Locale::default(), ledger).await?;
+    Ok(made.address())
+}
+
 /// Returns whether the server has a database of this name.
 pub(super) async fn exists(session: &Session, name: &str) -> Result<bool> {
     let found = session.client().query_opt("select 1 from pg_catalog.pg_database where datname = $1", &[&name]).await;

@@ -13,11 +13,12 @@ use crate::postgres::{Session, lexer};
 /// The selected tables and the others.
 pub(super) struct Selection {
     tables: BTreeSet<String>,
-    others: Vec<String>,
+    /// What is dropped at the end: the kind of table and its name for a statement.
+    others: Vec<(&'static str, String)>,
 }
 
 /// Every table with its parent, quoted for statements.
-const TABLES: &str = "select n.nspname::text, c.relname::text, pn.nspname::text, pc.relname::text \
+const TABLES: &str = "select n.nspname::text, c.relname::text, pn.nspname::text, pc.relname::text, c.relkind = 'f' \
     from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
     left join pg_catalog.pg_inherits i on i.inhrelid = c.oid \
     left join pg_catalog.pg_class pc on pc.oid = i.inhparent \
@@ -38,7 +39,8 @@ impl Selection {
             if let (Some(schema), Some(name)) = (row.get::<_, Option<String>>(2), row.get::<_, Option<String>>(3)) {
                 parents.push((table.clone(), full_name(Some(&schema), &name)));
             }
-            all.push((table, format!("{}.{}", lexer::quoted(&schema), lexer::quoted(&name))));
+            let kind = if row.get(4) { "FOREIGN TABLE" } else { "TABLE" };
+            all.push((table, (kind, format!("{}.{}", lexer::quoted(&schema), lexer::quoted(&name)))));
         }
         let mut tables = BTreeSet::new();
         for name in asked {
@@ -52,7 +54,7 @@ impl Selection {
                 .on(child)
                 .hint(format!("select {parent}, which brings its parts")));
         }
-        let others = all.into_iter().filter(|(table, _)| !tables.contains(table)).map(|(_, quoted)| quoted).collect();
+        let others = all.into_iter().filter(|(table, _)| !tables.contains(table)).map(|(_, other)| other).collect();
         Ok(Self { tables, others })
     }
 
@@ -63,21 +65,20 @@ impl Selection {
 
     /// Drops the tables that were not asked for, with what depends on them.
     pub(super) async fn drop_others(&self, session: &Session) -> Result<()> {
-        if self.others.is_empty() {
-            return Ok(());
-        }
         // The dump's own event triggers are not meant for us.
-        let statement = format!(
-            "SET session_replication_role = replica; DROP TABLE IF EXISTS {} CASCADE; RESET session_replication_role",
-            self.others.join(", ")
-        );
-        let dropped = session.client().batch_execute(&statement).await;
+        let mut statements = "SET session_replication_role = replica;\n".to_owned();
+        for (kind, table) in &self.others {
+            // A part is gone with its parent.
+            statements.push_str(&format!("DROP {kind} IF EXISTS {table} CASCADE;\n"));
+        }
+        statements.push_str("RESET session_replication_role");
+        let dropped = session.client().batch_execute(&statements).await;
         dropped.map_err(|e| session.error("could not leave out the other tables", &e))
     }
 }
 
 /// Finds a table by its full name or, where only one schema has it, by its bare name.
-fn resolve(name: &str, all: &[(String, String)]) -> Result<String> {
+fn resolve<T>(name: &str, all: &[(String, T)]) -> Result<String> {
     if let Some((table, _)) = all.iter().find(|(table, _)| table == name) {
         return Ok(table.clone());
     }

@@ -7,10 +7,12 @@ use memchr::memchr_iter;
 
 use super::source::Text;
 use crate::backups::Section;
+use crate::compare::{Engine, Fingerprint};
 use crate::error::Result;
 use crate::postgres::copy::full_name;
 use crate::postgres::dump_text::{DumpReader, Event, Item};
 use crate::postgres::lexer::{self, Token};
+use crate::postgres::structure::Structure;
 use crate::postgres::toc::Entry;
 
 /// The settings that statements depend on without naming them.
@@ -72,13 +74,18 @@ impl Survey {
         let mut reader = DumpReader::new(text);
         let mut survey = Self::default();
         let mut state = State::default();
+        // The one who knows which roles a statement names; of what else it collects we need nothing.
+        let mut structure = Structure::new(Fingerprint::new(Engine::Postgres));
         loop {
             let line = reader.line();
-            match reader.read()? {
-                Some(item) => survey.take(&item, line, &mut state),
-                None => return Ok(survey),
+            let Some(item) = reader.read()? else { break };
+            if let Event::Statement { text, entry } = &item.event {
+                structure.statement(text, *entry);
             }
+            survey.take(&item, line, &mut state);
         }
+        survey.roles = structure.finish().1;
+        Ok(survey)
     }
 
     /// Returns how many rows there are in all.
@@ -317,6 +324,7 @@ ALTER TABLE app.t CLUSTER ON t_id;
         assert_eq!(survey.before[1].statements.len(), 2, "the owner belongs to its table");
         assert_eq!((survey.rows(), survey.tables["app.t"].bytes, survey.loose), (2, 4, 1));
         assert_eq!(survey.extensions.iter().collect::<Vec<_>>(), ["hstore"]);
+        assert_eq!(survey.roles.iter().collect::<Vec<_>>(), ["me"]);
         assert_eq!(survey.tablespaces.iter().collect::<Vec<_>>(), ["fast"]);
     }
 

@@ -7,13 +7,21 @@
 
 pub mod backups;
 pub mod cleanup;
+pub mod cli;
 pub mod compare;
 pub mod docker;
+pub mod engine;
 pub mod error;
 pub mod files;
 pub mod postgres;
+pub mod primitives;
 pub mod process;
 pub mod progress;
+pub mod report;
 pub mod rows;
+pub mod run;
+pub mod script;
 pub mod secret;
 pub mod sqlite;
+pub mod units;
+pub mod webhook;

@@ -33,7 +33,7 @@ fn unpack_with(archive: &Path, into: &Path, limits: &Limits) -> Result<Extracted
 /// A folder with one of everything that an archive keeps.
 fn rich_folder(root: &Path) -> PathBuf {
     let folder = root.join("source");
-    let deep = folder.join("sub/".to_owned() + &"long-name-".repeat(15)).join("d".repeat(200));
+    let deep = folder.join(format!("sub/{}", "long-name-".repeat(15))).join("d".repeat(200));
     fs::create_dir_all(&deep).unwrap();
     fs::create_dir(folder.join("empty")).unwrap();
     fs::write(folder.join("a.txt"), "hello\n").unwrap();

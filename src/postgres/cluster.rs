@@ -138,7 +138,8 @@ impl Cluster {
         let detached =
             self.making.program("pg_ctl").args(["-w", "-s", "-D"]).arg(self.folder().join("data")).arg("start");
         let options = self.making.settings(self.port).map(|(name, value)| format!("-c '{name}={value}'"));
-        let options = options.collect::<Vec<_>>().join(" ") + &format!(" -k '{}'", self.folder().display());
+        let options = options.collect::<Vec<_>>().join(" ");
+        let options = format!("{options} -k '{}'", self.folder().display());
         detached.arg("-l").arg(self.folder().join("log")).arg("-o").arg(options).output().await?;
         let connect = format!("psql -h {} -p {} -U {SUPERUSER}", self.folder().display(), self.port.unwrap_or(PORT));
         let remove = by_hand(&self.making.bin, self.folder());

@@ -1,6 +1,7 @@
 //! PostgreSQL: connecting, reading a database as pg_dump's stream, and what it holds as a fingerprint.
 
 mod address;
+mod array;
 mod catalog;
 mod cluster;
 mod container;
@@ -16,6 +17,7 @@ mod passfile;
 mod pg_dump;
 mod pipeline;
 mod postmaster;
+mod query;
 mod reading;
 mod restore;
 mod sandbox;
@@ -37,6 +39,8 @@ pub use fingerprint::fingerprint;
 pub use identity::Identity;
 pub use inspect::inspect;
 pub use postmaster::collect_cluster;
+pub use query::{execute, query};
+pub use restore::{RestoreOptions, RestoreTarget, Restored, collect_database, restore};
 pub use restore::{RestoreOptions, RestoreTarget, Restored, collect_database, restore, scratch};
 pub use sandbox::{Kept, Provider, Sandbox, SandboxOptions};
 pub use session::{Access, Session};

@@ -149,7 +149,7 @@ fn read(text: Text, send: &mpsc::Sender<Result<Piece>>) {
 /// Returns the table's name for a statement of ours: the shown one leaves keywords without quotes.
 fn quoted(head: &CopyHead) -> String {
     let schema = head.schema.as_deref().map(|schema| lexer::quoted(schema) + ".");
-    schema.unwrap_or_default() + &lexer::quoted(&head.name)
+    schema.unwrap_or_default() + lexer::quoted(&head.name).as_str()
 }
 
 async fn feed(mut pieces: mpsc::Receiver<Result<Piece>>, known: &Known<'_>, session: &Session) -> Result<()> {

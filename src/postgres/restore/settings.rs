@@ -79,7 +79,7 @@ fn statements(database: &str, items: &[Item]) -> String {
         // A database of a manifest has the grants that are listed; a new one lets everybody in.
         first.push_str(&format!("REVOKE ALL ON DATABASE {database} FROM PUBLIC;\n"));
     }
-    first + &rest
+    first + rest.as_str()
 }
 
 fn property(database: &str, value: &str) -> Option<String> {

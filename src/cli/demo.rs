@@ -1,0 +1,13 @@
+//! `runner demo`: the main job on an estate that it makes itself.
+
+use super::args::{Demo, Global};
+use super::run::Stage;
+use crate::error::Result;
+
+pub(super) fn demo(args: &Demo, global: &Global) -> Result<u8> {
+    let mut how = args.how.clone();
+    how.require_checks = true;
+    how.set.push(("folder".into(), global.state_dir.join("demo").display().to_string()));
+    let script = if args.postgres { "demo_postgres" } else { "demo" };
+    Stage::open(&how, global)?.once(script)
+}

@@ -1,0 +1,69 @@
+//! Collecting what killed runs left behind: by the ledger of each dead run, and never by label or name alone.
+
+use std::path::Path;
+
+use crate::cleanup::{self, Leftover, Record};
+use crate::docker::{Engine, collect_container, collect_process};
+use crate::error::{Error, Kind, Result};
+use crate::postgres::{collect_cluster, collect_database};
+use crate::run::runs_folder;
+
+/// What a collection did.
+#[derive(Default)]
+pub struct Collected {
+    /// What was removed.
+    pub removed: Vec<Record>,
+    /// What is still there.
+    pub left: Vec<Leftover>,
+}
+
+/// Returns what dead runs left behind.
+pub fn abandoned(state_dir: &Path) -> Result<Vec<Record>> {
+    let runs = cleanup::abandoned(&runs_folder(state_dir))?;
+    Ok(runs.into_iter().flat_map(|run| run.records).collect())
+}
+
+/// Removes what dead runs left behind.
+///
+/// # Errors
+/// When the state folder cannot be read; what cannot be removed is in the result.
+pub async fn collect(state_dir: &Path) -> Result<Collected> {
+    let mut collected = Collected::default();
+    let engine = Engine::default();
+    for run in cleanup::abandoned(&runs_folder(state_dir))? {
+        let before = collected.left.len();
+        for record in &run.records {
+            match remove(&engine, record).await {
+                Ok(()) => collected.removed.push(record.clone()),
+                Err(error) => collected.left.push(Leftover { record: record.clone(), error }),
+            }
+        }
+        if collected.left.len() == before {
+            run.all_removed()?;
+        }
+    }
+    Ok(collected)
+}
+
+async fn remove(engine: &Engine, record: &Record) -> Result<()> {
+    match record.kind.as_str() {
+        "container" => collect_container(engine, record).await,
+        "process" => collect_process(engine, record).await,
+        "cluster" => collect_cluster(record).await,
+        "database" => collect_database(record).await,
+        "folder" => folder(Path::new(&record.name)),
+        other => Err(Error::new(Kind::Usage, format!("this version does not know how to remove a {other}"))),
+    }
+}
+
+/// Removes a folder of a dead run. The ledger is a file that a hand can edit, so only what carries our name goes.
+fn folder(path: &Path) -> Result<()> {
+    let ours = path.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.starts_with("runner-"));
+    if !ours || !path.is_absolute() {
+        return Err(Error::new(Kind::Refused, format!("{} does not look like a folder of ours", path.display())));
+    }
+    match std::fs::remove_dir_all(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", path, &e)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,151 @@
+//! One call of a verb: its arguments read by type, and the ways to wait for work without losing the way to stop.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use rhai::{Dynamic, FnPtr, NativeCallContext};
+use tokio_util::sync::CancellationToken;
+
+use super::{Host, Primitive};
+use crate::error::{Error, Kind, Result};
+use crate::run::{Run, current};
+use crate::script::{self, Options, Raised};
+
+/// One call of a verb.
+pub struct Call<'a> {
+    primitive: &'static Primitive,
+    host: &'a Arc<Host>,
+    context: &'a NativeCallContext<'a>,
+    arguments: Vec<Dynamic>,
+}
+
+impl<'a> Call<'a> {
+    pub(super) fn new(
+        primitive: &'static Primitive,
+        host: &'a Arc<Host>,
+        context: &'a NativeCallContext<'a>,
+        arguments: Vec<Dynamic>,
+    ) -> Self {
+        // A captured variable arrives as a shared cell: take what it holds, so that no lock outlives the reading.
+        let arguments = arguments.into_iter().map(Dynamic::flatten).collect();
+        Self { primitive, host, context, arguments }
+    }
+
+    /// Returns the run.
+    pub fn run(&self) -> &Arc<Run> {
+        &self.host.run
+    }
+
+    /// Returns what the verbs of this script share.
+    pub fn host(&self) -> &Arc<Host> {
+        self.host
+    }
+
+    /// Returns the place of the call.
+    pub fn context(&self) -> &NativeCallContext<'a> {
+        self.context
+    }
+
+    /// Returns the arguments.
+    pub fn arguments(&self) -> &[Dynamic] {
+        &self.arguments
+    }
+
+    /// Returns one argument, unit where it was left out.
+    pub fn any(&self, at: usize) -> Dynamic {
+        self.arguments.get(at).cloned().unwrap_or(Dynamic::UNIT)
+    }
+
+    /// Returns one argument as a person would write it, for announcements and messages.
+    pub fn shown(&self, at: usize) -> String {
+        script::show(&self.any(at))
+    }
+
+    /// Returns a text.
+    pub fn text(&self, at: usize) -> Result<String> {
+        let value = self.any(at);
+        if value.is_string() { Ok(value.to_string()) } else { Err(self.wrong(at, "a string")) }
+    }
+
+    /// Returns a truth.
+    pub fn truth(&self, at: usize) -> Result<bool> {
+        self.any(at).as_bool().map_err(|_| self.wrong(at, "true or false"))
+    }
+
+    /// Returns a closure.
+    pub fn closure(&self, at: usize) -> Result<FnPtr> {
+        self.any(at).try_cast::<FnPtr>().ok_or_else(|| self.wrong(at, "a closure: || { … }"))
+    }
+
+    /// Returns a list.
+    pub fn list(&self, at: usize) -> Result<rhai::Array> {
+        self.any(at).try_cast::<rhai::Array>().ok_or_else(|| self.wrong(at, "a list: [ … ]"))
+    }
+
+    /// Returns a value of one of our own types.
+    pub fn handle<T: rhai::Variant + Clone>(&self, at: usize, wanted: &str) -> Result<T> {
+        self.any(at).try_cast::<T>().ok_or_else(|| self.wrong(at, wanted))
+    }
+
+    /// Returns the option map at a place; one that was left out is empty.
+    pub fn options(&self, at: usize) -> Result<Options> {
+        Options::new(self.primitive.name, self.any(at))
+    }
+
+    /// Returns the error for an argument of the wrong type.
+    pub fn wrong(&self, at: usize, wanted: &str) -> Error {
+        const ORDINALS: [&str; 4] = ["first", "second", "third", "fourth"];
+        let found = match self.arguments.get(at) {
+            None => "nothing".to_owned(),
+            Some(value) => format!("{} `{}`", value.type_name(), script::show(value)),
+        };
+        let name = self.primitive.name;
+        Error::new(
+            Kind::Usage,
+            format!("the {} argument of {name} is {wanted}, not {found}", ORDINALS.get(at).unwrap_or(&"last")),
+        )
+        .hint(format!("it is called as {}", self.primitive.signatures.join(" or ")))
+    }
+
+    /// Returns the token that ends this call: the branch's, the step's or the run's.
+    pub fn token(&self) -> CancellationToken {
+        current().token.unwrap_or_else(|| self.run().stop.token().clone())
+    }
+
+    /// Waits for a future. A stop drops it at once, wherever it is.
+    pub fn wait<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let token = self.token();
+        self.run().runtime.block_on(async {
+            tokio::select! {
+                biased;
+                () = token.cancelled() => Err(interrupted()),
+                result = work => result,
+            }
+        })
+    }
+
+    /// Does blocking work on a thread of its own. A stop returns at once; the work sees its token and ends by itself.
+    pub fn on_thread<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&CancellationToken) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let token = self.token().child_token();
+        let ended = token.clone().drop_guard();
+        let result = self.wait(async move {
+            let done = tokio::task::spawn_blocking(move || work(&token)).await;
+            done.map_err(|panic| Error::new(Kind::Bug, "work on a thread panicked: this is our bug").because(&panic))?
+        });
+        drop(ended);
+        result
+    }
+
+    /// Calls a closure of the script.
+    pub fn call(&self, closure: &FnPtr, arguments: impl rhai::FuncArgs) -> Raised<Dynamic> {
+        Ok(closure.call_within_context::<Dynamic>(self.context, arguments)?)
+    }
+}
+
+/// Returns the error of work that was stopped.
+pub(super) fn interrupted() -> Error {
+    Error::new(Kind::Interrupted, "interrupted")
+}

@@ -1,0 +1,104 @@
+//! `parallel`: closures side by side.
+
+use std::panic::resume_unwind;
+use std::thread;
+
+use rhai::{Array, Dynamic, FnPtr};
+
+use super::{Call, Effect, Group, Primitive};
+use crate::error::{Error, Kind, Result};
+use crate::run::{Scope, current};
+use crate::script::{Raise, Raised};
+
+pub(super) const PARALLEL: Primitive = Primitive {
+    name: "parallel",
+    group: Group::Flow,
+    effect: Effect::Steers,
+    signatures: &["parallel(branches: array) -> array"],
+    manual: r#"
+Runs closures side by side and returns their values in the same order.
+
+Each branch works on a copy of the variables that it captured: what it changes stays in it, so return what you need.
+When one branch throws, the others are stopped and awaited, and its error is thrown.
+
+```rhai
+let sizes = parallel([|| 1 + 1, || 2 + 2]);
+check_eq("both", sizes, [2, 4]);
+```
+"#,
+    work: |call| {
+        let branches = call.list(0)?;
+        let branches = branches
+            .into_iter()
+            .map(|b| b.try_cast::<FnPtr>().ok_or_else(|| call.wrong(0, "a list of closures: [|| …, || …]")));
+        let branches: Vec<_> = branches.collect::<Result<_>>()?;
+        side_by_side(call, branches.into_iter().map(|b| (b, None)).collect())
+    },
+};
+
+/// Scripts nest closures in closures; the default of a thread is too small for that in a debug build.
+const STACK: usize = 32 << 20;
+
+/// Runs each closure with its argument on a thread of its own.
+pub(super) fn side_by_side(call: &Call, branches: Vec<(FnPtr, Option<Dynamic>)>) -> Raised<Dynamic> {
+    let token = call.token().child_token();
+    let step = current().step;
+    let results: Vec<Raised<Dynamic>> = thread::scope(|threads| {
+        let started: Vec<_> = branches
+            .into_iter()
+            .map(|(closure, argument)| {
+                let closure = private_copy(closure);
+                let scope = Scope { step, token: Some(token.clone()) };
+                let token = &token;
+                let branch = move || {
+                    let result = scope.enter(|| match argument {
+                        Some(argument) => call.call(&closure, (argument,)),
+                        None => call.call(&closure, ()),
+                    });
+                    if result.is_err() {
+                        token.cancel();
+                    }
+                    result
+                };
+                thread::Builder::new().stack_size(STACK).spawn_scoped(threads, branch)
+            })
+            .collect();
+        started
+            .into_iter()
+            .map(|branch| match branch {
+                Ok(branch) => branch.join().unwrap_or_else(|panic| resume_unwind(panic)),
+                Err(e) => Err(Error::new(Kind::Io, "could not start a thread").because(&e).into()),
+            })
+            .collect()
+    });
+    first_cause(results)
+}
+
+/// A captured variable is a cell behind a lock that a method call holds for as long as it runs: two branches that use
+/// the same handle would fail as a data race. Each gets a copy of its own.
+fn private_copy(mut closure: FnPtr) -> FnPtr {
+    let copies: Vec<_> = closure.curry().iter().map(Dynamic::flatten_clone).collect();
+    closure.set_curry(copies);
+    closure
+}
+
+/// Returns all values, or the error that stopped the others: those were only terminated.
+fn first_cause(results: Vec<Raised<Dynamic>>) -> Raised<Dynamic> {
+    let mut values = Array::new();
+    let mut stopped = None;
+    for result in results {
+        match result {
+            Ok(value) => values.push(value),
+            Err(raise) if is_stop(&raise) => stopped = Some(raise),
+            Err(raise) => return Err(raise),
+        }
+    }
+    stopped.map_or(Ok(values.into()), Err)
+}
+
+fn is_stop(raise: &Raise) -> bool {
+    match raise {
+        Raise::Ours(error) => error.kind() == Kind::Interrupted,
+        Raise::Script(error) => matches!(error.unwrap_inner(), rhai::EvalAltResult::ErrorTerminated(..)),
+    }
+}

@@ -40,7 +40,6 @@ pub use identity::Identity;
 pub use inspect::inspect;
 pub use postmaster::collect_cluster;
 pub use query::{execute, query};
-pub use restore::{RestoreOptions, RestoreTarget, Restored, collect_database, restore};
 pub use restore::{RestoreOptions, RestoreTarget, Restored, collect_database, restore, scratch};
 pub use sandbox::{Kept, Provider, Sandbox, SandboxOptions};
 pub use session::{Access, Session};

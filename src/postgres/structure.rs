@@ -136,7 +136,11 @@ impl Structure {
 
     /// Grants are a set: each statement is a value of its own.
     fn grant(&mut self, text: &str, entry: &Entry) {
-        let object = if entry.kind == "ACL" { described(entry) } else { object("DEFAULT PRIVILEGES", entry) };
+        let object = match (entry.kind.as_str(), &entry.schema) {
+            ("ACL", _) => described(entry),
+            (_, Some(schema)) => format!("{} IN SCHEMA {schema}", entry.name),
+            (_, None) => entry.name.clone(),
+        };
         let keyword = if text.contains("REVOKE ") { "from" } else { "to" };
         self.roles.extend(roles_after(text, keyword));
         self.roles.extend(roles_after(text, "role"));
@@ -315,7 +319,7 @@ mod tests {
                 "Owner FUNCTION app.f(integer) = Me",
                 "Grants TABLE app.t = GRANT SELECT ON TABLE app.t TO ro, \"W x\" WITH GRANT OPTION;",
                 "Grants COLUMN app.t.c = GRANT UPDATE(c) ON TABLE app.t TO PUBLIC;",
-                "Grants DEFAULT PRIVILEGES app.DEFAULT PRIVILEGES FOR TABLES = ALTER DEFAULT PRIVILEGES FOR ROLE adm IN \
+                "Grants DEFAULT PRIVILEGES FOR TABLES IN SCHEMA app = ALTER DEFAULT PRIVILEGES FOR ROLE adm IN \
                  SCHEMA app GRANT SELECT ON TABLES  TO ro2;",
                 "Comment MATERIALIZED VIEW app.mv = COMMENT ON MATERIALIZED VIEW app.mv IS 'x';",
                 "Sequence SEQUENCE app.s = -5, not used yet",

@@ -15,6 +15,11 @@ pub(super) struct TestCluster {
 impl TestCluster {
     /// Makes and starts a cluster.
     pub(super) fn start() -> Self {
+        Self::start_with(|_| "-c listen_addresses=".to_owned())
+    }
+
+    /// Makes and starts a cluster with options that `more` returns for its folder.
+    pub(super) fn start_with(more: impl FnOnce(&Self) -> String) -> Self {
         let bin =
             super::tools::folders().into_iter().find(|f| f.join("initdb").exists()).expect("PostgreSQL is installed");
         let folder = tempfile::Builder::new().prefix("pg").tempdir().unwrap();
@@ -30,8 +35,8 @@ impl TestCluster {
         let hba = cluster.folder.path().join("data/pg_hba.conf");
         let rules = std::fs::read_to_string(&hba).unwrap();
         std::fs::write(&hba, format!("local all locked scram-sha-256\n{rules}")).unwrap();
-        let options =
-            format!("-k {} -c listen_addresses= -c fsync=off -c max_connections=40", cluster.folder.path().display());
+        let more = more(&cluster);
+        let options = format!("-k {} -c fsync=off -c max_connections=40 {more}", cluster.folder.path().display());
         let log = cluster.folder.path().join("log");
         cluster.run("pg_ctl", &["-w", "-s", "-D", &data, "-o", &options, "-l", &log.display().to_string(), "start"]);
         cluster
@@ -51,6 +56,13 @@ impl TestCluster {
         }
         let out = command.output().unwrap();
         assert!(out.status.success(), "{program}: {}", String::from_utf8_lossy(&out.stderr));
+    }
+
+    /// Gives a file to the server's own user, who alone may read a key.
+    pub(super) fn give(&self, file: &Path) {
+        if let Some((uid, gid)) = self.owner {
+            std::os::unix::fs::chown(file, Some(uid), Some(gid)).unwrap();
+        }
     }
 
     /// Returns the folder with the socket.

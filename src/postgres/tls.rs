@@ -99,3 +99,71 @@ impl ServerCertVerifier for Anyone {
         self.0.signature_verification_algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::Result;
+    use crate::postgres::test_cluster::TestCluster;
+    use crate::postgres::{Access, Address, Session};
+
+    /// Makes a certificate for `localhost` that signs itself.
+    fn certificate(cluster: &TestCluster) -> bool {
+        let [key, cert] = ["key.pem", "cert.pem"].map(|name| cluster.folder().join(name));
+        let made = Command::new("openssl")
+            .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"])
+            .args([
+                "-addext",
+                "subjectAltName=DNS:localhost",
+                "-addext",
+                "basicConstraints=critical,CA:FALSE",
+                "-keyout",
+            ])
+            .arg(&key)
+            .arg("-out")
+            .arg(&cert)
+            .output();
+        let made = made.is_ok_and(|out| out.status.success());
+        if made {
+            cluster.give(&key);
+            cluster.give(&cert);
+        }
+        made
+    }
+
+    /// Connects and returns whether the server sees TLS.
+    async fn encrypted(port: u16, host: &str, options: &str) -> Result<bool> {
+        let url = format!("postgres://postgres@{host}:{port}/postgres?{options}");
+        let session = Session::open(&Address::parse(&url)?, Access::ReadOnly).await?;
+        let row = session.client().query_one("select ssl from pg_stat_ssl where pid = pg_backend_pid()", &[]).await;
+        Ok(row.unwrap().get(0))
+    }
+
+    #[tokio::test]
+    async fn each_sslmode_means_what_libpq_means() {
+        // Bound and let go: another process could take it, and then the server does not start.
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut made = false;
+        let cluster = TestCluster::start_with(|cluster| {
+            made = certificate(cluster);
+            let folder = cluster.folder().display();
+            let tls = format!("-c ssl=on -c ssl_cert_file={folder}/cert.pem -c ssl_key_file={folder}/key.pem");
+            format!("-c listen_addresses=127.0.0.1 -c port={port} {}", if made { tls } else { String::new() })
+        });
+        if !made {
+            assert!(std::env::var_os("CI").is_none(), "not run: there is no openssl");
+            return eprintln!("not run: there is no openssl");
+        }
+        let cert = cluster.folder().join("cert.pem");
+        assert!(!encrypted(port, "127.0.0.1", "sslmode=disable").await.unwrap());
+        assert!(encrypted(port, "127.0.0.1", "sslmode=prefer").await.unwrap());
+        assert!(encrypted(port, "127.0.0.1", "sslmode=require").await.unwrap());
+        let ours = format!("sslmode=verify-full&sslrootcert={}", cert.display());
+        assert!(encrypted(port, "localhost", &ours).await.unwrap());
+        for (host, options) in [("127.0.0.1", ours.as_str()), ("localhost", "sslmode=verify-full")] {
+            let error = encrypted(port, host, options).await.unwrap_err().to_string();
+            assert!(error.contains("certificate"), "{host} {options}: {error}");
+        }
+    }
+}

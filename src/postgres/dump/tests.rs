@@ -7,8 +7,8 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::compare::{Comparison, Scope, compare};
 use crate::files::members::MemberReader;
-use crate::postgres::fingerprint;
 use crate::postgres::test_cluster::TestCluster;
+use crate::postgres::{Access, Session, fingerprint};
 
 /// A cluster with the rich database of the fixture, and a place for dumps.
 struct World {
@@ -347,16 +347,82 @@ async fn an_existing_backup_is_refused_before_any_work() {
 /// Run alone: `cargo nextest run --run-ignored only memory`.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "measures the whole process, so it must be alone in it"]
-async fn a_dump_of_a_million_rows_stays_below_64_mib_of_memory() {
+async fn dumping_reading_and_inspecting_a_million_rows_stays_below_64_mib_of_memory() {
     let world = World::empty().await;
     big(&world.cluster, 1_000_000).await;
     let started = std::time::Instant::now();
     let backup = world.dump("postgres", "big.sql.gz", &[]).await.unwrap();
+    let dumped = started.elapsed();
+    let found = world.fingerprint(&world.cluster, "postgres").await;
+    let read = started.elapsed() - dumped;
+    assert!(verdict(&backup.manifest().unwrap().fingerprint, &found).equal);
+    let path = backup.path().to_owned();
+    let look = move || crate::postgres::inspect(&path, &Progress::default(), &CancellationToken::new());
+    let inspection = tokio::task::spawn_blocking(look).await.unwrap().unwrap();
+    let inspected = started.elapsed() - dumped - read;
+    assert_eq!(inspection.rows["public.big"], 1_000_000);
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let peak = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap().trim();
     let facts = backup.manifest().unwrap();
-    eprintln!("{} bytes of SQL, {} packed, {:?}, peak {peak}", facts.raw_size, facts.size, started.elapsed());
+    eprintln!("{} bytes of SQL, {} packed", facts.raw_size, facts.size);
+    eprintln!("dump {dumped:?}, fingerprint {read:?}, inspect {inspected:?}, peak {peak}");
     assert_eq!(backup.rows("public.big").unwrap(), 1_000_000);
     let kib: u64 = peak.trim_end_matches(" kB").parse().unwrap();
     assert!(kib < 64 << 10, "the peak was {peak}");
+}
+
+/// What no fingerprint sees, and why: pg_dump refreshes materialised views instead of dumping their rows, and the
+/// passwords of roles are never read.
+const UNSEEN: [&str; 2] = ["D83 ", "D110 "];
+
+/// One line of the catalogue of damages.
+struct Damage<'a> {
+    id: &'a str,
+    title: &'a str,
+    sql: &'a str,
+    undo: Option<&'a str>,
+}
+
+fn damages(text: &str) -> Vec<Damage<'_>> {
+    let parse = |line| {
+        let (head, sql) = str::split_once(line, " ## ").unwrap();
+        let (id, title) = head.split_once(' ').unwrap();
+        let (sql, undo) = sql.split_once(" ## ").map_or((sql, None), |(sql, undo)| (sql, Some(undo)));
+        Damage { id, title, sql, undo }
+    };
+    text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).map(parse).collect()
+}
+
+#[tokio::test]
+#[ignore = "two minutes: every planted damage needs a database of its own"]
+async fn every_planted_damage_is_seen_and_a_clean_copy_raises_no_alarm() {
+    let world = World::rich().await;
+    let original = world.fingerprint(&world.cluster, "src").await;
+    let text = include_str!("../../../tests/fixtures/damages.txt");
+    let mut wrong = Vec::new();
+    for damage in damages(text) {
+        world.cluster.execute("postgres", "drop database if exists mut").await;
+        world.cluster.execute("postgres", "create database mut template src").await;
+        let clean = differences(&original, &world.fingerprint(&world.cluster, "mut").await);
+        assert_eq!(clean, Vec::<String>::new(), "a false alarm before {}", damage.id);
+        let session = Session::open_for_user(&world.cluster.address("mut"), Access::Writable).await.unwrap();
+        let sql = format!("set allow_system_table_mods = on; {}", damage.sql);
+        let planted = session.client().batch_execute(&sql).await;
+        drop(session);
+        if let Err(e) = planted {
+            wrong.push(format!("{} {}: not planted: {e:?}", damage.id, damage.title));
+            continue;
+        }
+        let dumped = fingerprint(&world.cluster.address("mut"), &[], &Progress::default(), &world.ledger).await;
+        match dumped.map(|found| differences(&original, &found)) {
+            Ok(told) if told.is_empty() => wrong.push(format!("{} {}: not seen", damage.id, damage.title)),
+            Ok(told) => eprintln!("{} {}: {}", damage.id, damage.title, told[0]),
+            Err(e) => eprintln!("{} {}: {e}", damage.id, damage.title),
+        }
+        if let Some(undo) = damage.undo {
+            world.cluster.execute("postgres", undo).await;
+        }
+    }
+    wrong.retain(|line| !UNSEEN.iter().any(|id| line.starts_with(id)));
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }

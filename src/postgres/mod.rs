@@ -42,7 +42,6 @@ pub use inspect::inspect;
 pub use query::{execute, query};
 pub use restore::{RestoreOptions, RestoreTarget, Restored, collect_database, restore};
 pub use postmaster::collect_cluster;
-pub use restore::{RestoreOptions, RestoreTarget, Restored, collect_database, restore, scratch};
 pub use sandbox::{Kept, Provider, Sandbox, SandboxOptions};
 pub use scratch::{collect_scratch, create_scratch};
 pub use session::{Access, Session};

@@ -46,6 +46,23 @@ fn remember(value: &str) {
     known.sort_by_key(|k| std::cmp::Reverse(k.len()));
 }
 
+/// Learns the password of a URL (`scheme://user:password@host`) or of a list of settings (`password=…`), wherever in a
+/// text it stands, so that no later text shows it.
+pub fn learn_from(text: &str) {
+    for part in text.split_whitespace() {
+        let credentials = part.split_once("://").and_then(|(_, rest)| rest.split(['/', '?']).next()?.rsplit_once('@'));
+        if let Some((_, password)) = credentials.and_then(|(user, _)| user.split_once(':')) {
+            remember(password);
+            remember(&url_decoded(password));
+        }
+        if let Some((_, value)) = part.split_once("password=") {
+            let value = value.split(['&', '\'']).find(|v| !v.is_empty()).unwrap_or_default();
+            remember(value);
+            remember(&url_decoded(value));
+        }
+    }
+}
+
 /// Returns `text` with every known secret masked.
 pub fn redact(text: &str) -> Cow<'_, str> {
     let known = KNOWN.read().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -105,6 +122,25 @@ fn url_encoded(value: &str) -> String {
     })
 }
 
+fn url_decoded(value: &str) -> String {
+    let mut out = Vec::new();
+    let mut rest = value.as_bytes();
+    while let [first, tail @ ..] = rest {
+        let hex = tail.get(..2).and_then(|h| u8::from_str_radix(std::str::from_utf8(h).ok()?, 16).ok());
+        match (first, hex) {
+            (b'%', Some(byte)) => {
+                out.push(byte);
+                rest = &tail[2..];
+            }
+            _ => {
+                out.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
 fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut out = String::new();
@@ -128,6 +164,14 @@ mod tests {
         let text =
             format!("raw {} url p%40ss%2Fw0rd%20canary b64 {}", secret.expose(), base64(secret.expose().as_bytes()));
         assert_eq!(redact(&text), format!("raw {MASK} url {MASK} b64 {MASK}"));
+    }
+
+    #[test]
+    fn a_password_in_a_url_or_a_setting_is_learnt() {
+        learn_from("postgres://app:h%40rd-canary@db:5432/x");
+        learn_from("host=db password=set-canary dbname=x");
+        let text = "h%40rd-canary h@rd-canary set-canary app db";
+        assert_eq!(redact(text), format!("{MASK} {MASK} {MASK} app db"));
     }
 
     #[test]

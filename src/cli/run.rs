@@ -68,7 +68,9 @@ impl<'a> Stage<'a> {
         if self.ended.is_cancelled() {
             run.stop.stop(Why::Interrupted); // the signal came while we compiled
         }
+        let told = self.tell_when_stopping(&run.stop);
         let verdict = engine::execute(&script, &run);
+        told.abort();
         let report = Report::of(&run.journal.moments());
         let reports = self.write_reports(&report, &run);
         let places = Places { evidence: run.folder.clone(), reports: reports.as_ref().cloned().unwrap_or_default() };
@@ -151,6 +153,16 @@ impl<'a> Stage<'a> {
         Ok(written.split_off(1)) // the JSON in the evidence folder is for programs
     }
 
+    /// Says that the run is being stopped, whatever the reason is: a question that waits is then answered with no.
+    fn tell_when_stopping(&self, stop: &Stop) -> tokio::task::JoinHandle<()> {
+        let (output, stop, token) = (self.output.clone(), stop.clone(), stop.token().clone());
+        self.runtime.spawn(async move {
+            token.cancelled().await;
+            let why = stop.why().map_or("stopped", Why::word);
+            output.stopping(&format!("{why}: cleaning up; Ctrl-C once more leaves things as they are"));
+        })
+    }
+
     /// The first signal stops the run, which then cleans up; the second one ends the cleanup, too.
     fn listen_to_signals(&self) -> Result<()> {
         let (output, current, ended) = (self.output.clone(), self.current.clone(), self.ended.clone());
@@ -166,7 +178,6 @@ impl<'a> Stage<'a> {
                     continue;
                 }
                 ended.cancel();
-                output.stopping(&format!("{}: cleaning up; once more to leave things as they are", why.word()));
                 stop.iter().for_each(|s| s.stop(why));
             }
         });

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::{Aspect, Fingerprint, Table};
 use crate::error::{Error, Kind, Result};
+use crate::units::count;
 
 /// How far something was verified; each level stands on the ones before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -291,10 +292,6 @@ impl Comparison {
             n => format!(", {} ignored with a reason", count(n as u64, "difference")),
         }
     }
-}
-
-fn count(n: u64, noun: &str) -> String {
-    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ pub use verdict::{Verdict, exit};
 use crate::cleanup::{Ledger, Leftover};
 use crate::error::Result;
 use crate::files::atomic;
+use crate::secret;
 
 /// What the command line asked of a run.
 #[derive(Clone, Default)]
@@ -79,6 +80,7 @@ impl Run {
     /// # Errors
     /// When the state folder cannot be written.
     pub fn start(options: Options, listener: Arc<dyn Listener>, runtime: tokio::runtime::Handle) -> Result<Arc<Self>> {
+        options.set.values().for_each(|value| secret::learn_from(value));
         let started_at = Timestamp::now();
         let id = new_id(started_at);
         let folder = runs_folder(&options.state_dir).join(&id);

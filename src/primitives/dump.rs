@@ -112,6 +112,6 @@ fn dump(call: &Call) -> Result<Backup> {
     drop(working);
     let backup = Backup::new(backup);
     let summary = format!("{backup}: {}", backup.summary());
-    run.journal.record(Event::Evidence { primitive: "dump".into(), summary, facts: backup.facts() });
+    call.evidence(summary, backup.facts());
     Ok(backup)
 }

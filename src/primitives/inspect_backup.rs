@@ -53,10 +53,6 @@ fn inspect(call: &Call) -> Result<Inspection> {
         Err(error) if error.kind() == Kind::Damaged => Inspection::damaged(error.to_string()),
         Err(error) => return Err(error),
     };
-    call.run().journal.record(Event::Evidence {
-        primitive: "inspect_backup".into(),
-        summary: inspection.to_string(),
-        facts: inspection.facts(),
-    });
+    call.evidence(inspection.to_string(), inspection.facts());
     Ok(inspection)
 }

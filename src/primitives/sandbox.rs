@@ -116,10 +116,6 @@ pub(super) fn start(call: &Call, wanted: &Wanted) -> Result<Server> {
         Ok(Server::new(sandbox))
     })?;
     drop(working);
-    run.journal.record(Event::Evidence {
-        primitive: "sandbox".into(),
-        summary: server.to_string(),
-        facts: serde_json::json!({ "server": server.to_string() }),
-    });
+    call.evidence(server.to_string(), serde_json::json!({ "server": server.to_string() }));
     Ok(server)
 }

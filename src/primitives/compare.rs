@@ -9,7 +9,6 @@ use super::handles::Comparison;
 use super::{Call, Effect, Group, Primitive};
 use crate::compare::{self, Scope};
 use crate::error::{Error, Kind, Result};
-use crate::run::Event;
 
 pub(super) const COMPARE: Primitive = Primitive {
     name: "compare",

@@ -9,7 +9,6 @@ use super::{Call, Effect, Group, Primitive};
 use crate::backups::Format;
 use crate::error::{Error, Kind, Result};
 use crate::postgres::{self, DumpRequest};
-use crate::run::Event;
 use crate::script::{Options, Unknown, did_you_mean};
 use crate::sqlite;
 

@@ -9,7 +9,6 @@ use super::{Call, Effect, Group, Primitive};
 use crate::backups::Format;
 use crate::error::{Kind, Result};
 use crate::postgres;
-use crate::run::Event;
 use crate::sqlite;
 
 pub(super) const INSPECT_BACKUP: Primitive = Primitive {

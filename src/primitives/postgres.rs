@@ -7,7 +7,6 @@ use super::{Call, Effect, Group, Primitive};
 use crate::docker::Engine;
 use crate::error::Result;
 use crate::postgres::{Address, DEFAULT_PORT, Host, Overrides, TlsMode, find_postgres_container};
-use crate::run::Event;
 use crate::script::Options;
 use crate::secret::Secret;
 

@@ -8,7 +8,6 @@ use super::handles::{Backup, Database, PostgresDatabase, Sandbox, Server, Standi
 use super::{Call, Effect, Group, Primitive};
 use crate::error::{Error, Kind, Result};
 use crate::postgres::{self, RestoreOptions, RestoreTarget};
-use crate::run::Event;
 use crate::sqlite;
 use crate::units;
 

@@ -7,7 +7,6 @@ use super::{Call, Effect, Group, Primitive};
 use crate::docker::Engine;
 use crate::error::{Error, Kind, Result};
 use crate::postgres::{self, Provider, SandboxOptions};
-use crate::run::Event;
 use crate::script::did_you_mean;
 use crate::sqlite;
 

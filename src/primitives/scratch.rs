@@ -8,7 +8,6 @@ use super::handles::{Database, PostgresDatabase, Standing};
 use super::{Call, Effect, Group, Primitive};
 use crate::error::{Error, Kind, Result};
 use crate::postgres::create_scratch;
-use crate::run::Event;
 
 pub(super) const SCRATCH: Primitive = Primitive {
     name: "scratch",

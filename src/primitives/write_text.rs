@@ -3,14 +3,11 @@
 use std::path::Path;
 
 use rhai::Dynamic;
-use serde_json::json;
 
 use super::{Call, Effect, Group, Primitive};
 use crate::backups;
 use crate::error::{Error, Kind, Result};
-use crate::files::digest::Digest;
 use crate::files::{listing, shown};
-use crate::units;
 
 pub(super) const WRITE_TEXT: Primitive = Primitive {
     name: "write_text",

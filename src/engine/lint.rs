@@ -49,9 +49,17 @@ fn note_parameter(parameters: &mut Vec<Parameter>, parameter: Parameter) {
     }
 }
 
+/// What Rhai's language has built in and lists nowhere.
+const BUILT_IN: [&str; 10] =
+    ["Fn", "call", "curry", "debug", "is_def_fn", "is_def_var", "is_shared", "print", "type_of", "this"];
+
 /// Returns the names of all functions that an engine knows.
 pub(super) fn function_names(engine: &Engine) -> BTreeSet<String> {
-    engine.collect_fn_metadata(None, |f| Some(f.metadata.name.to_string()), true).into_iter().collect()
+    engine
+        .collect_fn_metadata(None, |f| Some(f.metadata.name.to_string()), true)
+        .into_iter()
+        .chain(BUILT_IN.map(str::to_owned))
+        .collect()
 }
 
 fn finding(node: &ASTNode, source: &Source, known: &BTreeSet<String>) -> Option<Finding> {

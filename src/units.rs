@@ -64,7 +64,7 @@ pub fn duration(seconds: f64) -> String {
         _ if seconds < 0.0 => format!("-{}", duration(-seconds)),
         _ if seconds < 0.0995 => format!("{:.0}ms", seconds * 1000.0),
         0..60 => format!("{seconds:.1}s"),
-        60..3600 if whole % 60 == 0 => format!("{}m", whole / 60),
+        60..3600 if whole.is_multiple_of(60) => format!("{}m", whole / 60),
         60..3600 => format!("{}m {:02}s", whole / 60, whole % 60),
         3600..86_400 if whole % 3600 < 60 => format!("{}h", whole / 3600),
         3600..86_400 => format!("{}h {:02}m", whole / 3600, whole % 3600 / 60),

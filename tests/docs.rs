@@ -1,4 +1,5 @@
 //! What is written agrees with the code: generated pages do not drift, examples run.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 use runner_test_support::World;
 

@@ -1,4 +1,5 @@
 //! The main job, end to end: `runner scripts/drill.rhai` on a real PostgreSQL.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 use nix::sys::signal::Signal;
 use runner::postgres::Session;

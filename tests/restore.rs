@@ -293,7 +293,7 @@ async fn a_scratch_database_is_empty_and_goes_with_the_run() {
     let ledger = support::ledger().await;
     let made = create_scratch(&server.address("postgres"), "try", &ledger).await.unwrap();
     assert_eq!(made.database(), "try");
-    let again = create_scratch(&server.address("postgres"), "try", &ledger).await.unwrap_err();
+    let again = create_scratch(&server.address("postgres"), "try", &ledger).await.err().unwrap();
     assert!(again.next_step().is_some_and(|hint| hint.contains("left from an earlier run")), "{again:?}");
     server.execute(made.database(), "create table t (a int)").await;
     let record = ledger.remaining().remove(0);

@@ -37,15 +37,19 @@ fn signals_stop_a_run_and_clean_up() {
 
 #[test]
 fn an_error_shows_the_line_the_cause_and_the_next_step() {
-    let ended = world("let folder = \"backups\";\nlet saved = backup(folder + \"/nothing.sql.gz\");\n").run(&["main.rhai"]).expect(2);
-    let shown: Vec<_> = ended.stderr.lines().filter(|l| l.contains("-->") || l.contains('^') || l.contains("let saved")).collect();
+    let ended = world("let folder = \"backups\";\nlet saved = backup(folder + \"/nothing.sql.gz\");\n")
+        .run(&["main.rhai"])
+        .expect(2);
+    let shown: Vec<_> =
+        ended.stderr.lines().filter(|l| l.contains("-->") || l.contains('^') || l.contains("let saved")).collect();
     assert_eq!(shown.len(), 3, "{}", ended.stderr);
     assert!(shown[0].contains("main.rhai:2:13"), "{}", shown[0]);
 }
 
 #[test]
 fn stdout_holds_one_document_and_nothing_else() {
-    let ended = world("log(\"hello\"); print(\"there\"); check(\"holds\", true);").run(&["main.rhai", "--json"]).expect(0);
+    let ended =
+        world("log(\"hello\"); print(\"there\"); check(\"holds\", true);").run(&["main.rhai", "--json"]).expect(0);
     let report: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
     assert_eq!((report["exit_code"].as_u64(), report["verified"].as_bool()), (Some(0), Some(true)));
     assert_eq!(world("log(1);").run(&["main.rhai"]).expect(0).stdout, "");
@@ -67,7 +71,8 @@ fn earlier_runs_are_listed_and_reported() {
 #[test]
 fn the_demonstration_needs_neither_docker_nor_postgresql() {
     let bare = tempfile::tempdir().unwrap();
-    let world = World::new(PROGRAM).with_path(bare.path().to_str().unwrap()).with_env("DOCKER_HOST", "unix:///nowhere.sock");
+    let world =
+        World::new(PROGRAM).with_path(bare.path().to_str().unwrap()).with_env("DOCKER_HOST", "unix:///nowhere.sock");
     let ended = world.run(&["demo", "--json"]).expect(0);
     let report: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
     let checks = report["checks"].as_array().unwrap();
@@ -89,7 +94,12 @@ async fn the_demonstration_runs_on_postgresql() {
 
 #[test]
 fn a_dry_run_of_each_stock_script_changes_nothing() {
-    for (script, set) in [("demo", "folder=estate"), ("demo_postgres", "folder=estate"), ("drill", "backup=absent.sql.gz"), ("verify_restore", "backup=absent.sql.gz")] {
+    for (script, set) in [
+        ("demo", "folder=estate"),
+        ("demo_postgres", "folder=estate"),
+        ("drill", "backup=absent.sql.gz"),
+        ("verify_restore", "backup=absent.sql.gz"),
+    ] {
         let world = World::new(PROGRAM);
         let ended = world.run(&[script, "--dry-run", "--set", set]);
         let files: Vec<_> = world.names(".").into_iter().filter(|n| n != ".runner" && n != "tmp").collect();
@@ -119,7 +129,8 @@ fn stock_scripts_and_forks_have_no_findings() {
 
 #[test]
 fn watching_reruns_on_a_save_of_the_script_or_an_import_and_ends_with_ctrl_c() {
-    let world = world("import \"lib/words\" as words;\nlog(words::say());").file("lib/words.rhai", "fn say() { \"first\" }");
+    let world =
+        world("import \"lib/words\" as words;\nlog(words::say());").file("lib/words.rhai", "fn say() { \"first\" }");
     let mut started = world.start(&["main.rhai", "--watch"]);
     assert!(started.until("first") && started.until("watching"));
     // Editors write a new file and move it into place.
@@ -170,5 +181,8 @@ fn completions_are_written_for_each_shell() {
 
 #[test]
 fn a_broken_protection_file_stops_the_run() {
-    world("check(\"holds\", true);").file("runner.toml", "[protect]\ndatabase = 'prod'\n").run(&["main.rhai"]).expect(3);
+    world("check(\"holds\", true);")
+        .file("runner.toml", "[protect]\ndatabase = 'prod'\n")
+        .run(&["main.rhai"])
+        .expect(3);
 }

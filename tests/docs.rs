@@ -16,7 +16,9 @@ fn the_manual_and_the_editor_definitions_are_those_of_the_code() {
 
 #[test]
 fn the_editor_definitions_are_valid_rhai() {
-    rhai::Engine::new().compile(page("docs/runner.d.rhai").replace("module static;", "").replace("fn ", "//fn ")).unwrap();
+    rhai::Engine::new()
+        .compile(page("docs/runner.d.rhai").replace("module static;", "").replace("fn ", "//fn "))
+        .unwrap();
 }
 
 /// Returns the fenced blocks of a kind.

@@ -200,7 +200,8 @@ async fn ctrl_c_at_each_step_leaves_nothing_behind() {
 async fn a_killed_run_is_cleaned_up_by_gc_and_by_the_next_run() {
     let Some(server) = shop(200_000).await else { return };
     for by_gc in [true, false] {
-        let world = World::new(PROGRAM).file("drill.rhai", &fork(&server, "")).file("next.rhai", "check(\"runs\", true);");
+        let world =
+            World::new(PROGRAM).file("drill.rhai", &fork(&server, "")).file("next.rhai", "check(\"runs\", true);");
         let mut started = drill(&world, &server, &[]).await;
         assert!(started.until("started: restore"));
         started.signal(Signal::SIGKILL);

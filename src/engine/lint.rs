@@ -54,6 +54,10 @@ pub(super) fn function_names(engine: &Engine) -> BTreeSet<String> {
     engine.collect_fn_metadata(None, |f| Some(f.metadata.name.to_string()), true).into_iter().collect()
 }
 
+/// What Rhai itself takes for a call although no function has the name. A closure that captures is such a `curry`.
+const BUILT_IN: [&str; 9] =
+    ["Fn", "call", "curry", "type_of", "is_shared", "is_def_var", "is_def_fn", "print", "debug"];
+
 fn finding(node: &ASTNode, source: &Source, known: &BTreeSet<String>) -> Option<Finding> {
     let (call, position, method) = match node {
         ASTNode::Expr(Expr::FnCall(call, position)) => (call, *position, false),
@@ -73,7 +77,7 @@ fn finding(node: &ASTNode, source: &Source, known: &BTreeSet<String>) -> Option<
     if call.is_operator_call() || call.is_qualified() || name.starts_with("anon$") {
         return None;
     }
-    if !known.contains(name) {
+    if !known.contains(name) && !BUILT_IN.contains(&name) {
         let hint = did_you_mean(name, known.iter().map(String::as_str));
         return Some(at(source, position, format!("there is no function `{name}`"), hint));
     }

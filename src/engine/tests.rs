@@ -215,6 +215,12 @@ fn lint_finds_names_and_arities_that_nothing_has_without_running() {
 }
 
 #[test]
+fn lint_takes_no_closure_and_no_word_of_rhai_for_a_typo() {
+    let script = "let n = #{ n: 0 };\nlet f = || n.n += 1;\nf.call();\nif type_of(n) == \"map\" { print(n.n); }";
+    assert_eq!(World::with(script).compile().unwrap().findings, []);
+}
+
+#[test]
 fn secrets_do_not_reach_the_journal() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("pw");

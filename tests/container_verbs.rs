@@ -1,4 +1,5 @@
 //! `container` and `find_container` in whole runs of scripts, with a real Docker Engine.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 use std::sync::Arc;
 

@@ -74,7 +74,7 @@ fn fork(server: &TestServer, between: &str) -> String {
     opened.replace(restored, &format!("{restored}        {between}\n"))
 }
 
-async fn drill<'a>(world: &'a World, server: &TestServer, more: &[&str]) -> runner_test_support::Started {
+async fn drill(world: &World, server: &TestServer, more: &[&str]) -> runner_test_support::Started {
     let mut all = vec!["drill.rhai".to_owned()];
     all.extend(arguments(server).await);
     all.extend(more.iter().map(|s| (*s).to_owned()));

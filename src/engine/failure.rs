@@ -47,7 +47,7 @@ pub(super) fn is_branch_on_unknown(error: &EvalAltResult) -> bool {
         EvalAltResult::ErrorInFunctionCall(_, _, inner, _) | EvalAltResult::ErrorInModule(_, inner, _) => {
             is_branch_on_unknown(inner)
         }
-        EvalAltResult::ErrorMismatchDataType(_, found, _) => found == "Unknown",
+        EvalAltResult::ErrorMismatchDataType(_, found, _) => found.ends_with("Unknown"),
         EvalAltResult::ErrorFor(_) => true,
         _ => false,
     }
@@ -210,7 +210,8 @@ fn type_word(name: &str) -> String {
         "i64" => "an integer".into(),
         "f64" => "a float".into(),
         "bool" => "true or false".into(),
-        other => type_words(other),
+        // Our own types come with their path in the program.
+        other => type_words(other.rsplit("::").next().unwrap_or(other)),
     }
 }
 

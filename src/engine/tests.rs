@@ -59,7 +59,7 @@ fn unknown_names_are_errors_that_know_better() {
 #[test]
 fn values_of_different_types_are_not_quietly_unequal() {
     let (_, failure) = failure_of("check_eq(\"count\", 5, \"5\");");
-    assert_eq!(failure.message, "check_eq \"count\" compares i64 with string");
+    assert_eq!(failure.message, "check_eq \"count\" compares int with string");
     assert_eq!(World::with("check_eq(\"mean\", 2.0, 2); check_eq(\"none\", (), 3);").run().verdict.exit_code, 1);
 }
 

@@ -1,6 +1,7 @@
 //! Scratch databases: new, empty, beside a database on its own server, and dropped at the end of the run.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio_postgres::error::SqlState;
 
@@ -12,37 +13,58 @@ const KIND: &str = "scratch database";
 
 /// Creates an empty database on the server of `beside` and returns its address.
 ///
-/// The comment that it gets is how `runner gc` knows later that it is ours.
+/// It is dropped at the end of the run if this call made it, and never if it was there before. The comment that it gets
+/// tells a later `runner gc` that it is ours; a restore into it takes the comment away, and then gc asks the operator.
 pub async fn create_scratch(beside: &Address, name: &str, ledger: &Arc<Ledger>) -> Result<Address> {
     let made = beside.with_database(name);
-    let (server, to_make, to_drop) = (beside.clone(), made.clone(), made.clone());
-    let mark = mark(ledger.run());
-    let own_mark = mark.clone();
-    let make = async move {
-        let session = Session::open(&server, Access::Writable).await?;
-        let quoted = lexer::quoted(to_make.database());
-        let created = session.client().batch_execute(&format!("CREATE DATABASE {quoted} TEMPLATE template0")).await;
-        created.map_err(|e| not_created(&session, to_make.database(), &e))?;
-        let marked = format!("COMMENT ON DATABASE {quoted} IS {}", lexer::literal(&mark));
-        session
-            .client()
-            .batch_execute(&marked)
-            .await
-            .map_err(|e| session.error("could not mark the scratch database", &e))
+    let ours = Arc::new(AtomicBool::new(false));
+    let make = {
+        let (server, name, mark, ours) = (beside.clone(), name.to_owned(), mark(ledger.run()), Arc::clone(&ours));
+        async move {
+            let session = Session::open(&server, Access::Writable).await?;
+            let quoted = lexer::quoted(&name);
+            let created = session.client().batch_execute(&format!("CREATE DATABASE {quoted} TEMPLATE template0")).await;
+            created.map_err(|e| not_created(&session, &name, &e))?;
+            ours.store(true, Ordering::SeqCst);
+            let marked = format!("COMMENT ON DATABASE {quoted} IS {}", lexer::literal(&mark));
+            let marked = session.client().batch_execute(&marked).await;
+            marked.map_err(|e| session.error("could not mark the scratch database", &e))
+        }
     };
-    let server = beside.clone();
-    let undo = move || async move { drop_marked(&server, to_drop.database(), &own_mark).await };
+    let undo = {
+        let (server, name) = (beside.clone(), name.to_owned());
+        move || async move { if ours.load(Ordering::SeqCst) { drop_database(&server, &name).await } else { Ok(()) } }
+    };
     let ((), _ticket) = ledger.make(record(beside, &made, ledger.run()), make, undo).await?;
     Ok(made)
 }
 
-/// Drops the scratch database of a dead run, where its server lets us in without a password.
+/// Drops the scratch database of a dead run, where its server lets us in without a password and the database carries
+/// that run's mark.
 pub async fn collect_scratch(record: &Record) -> Result<()> {
     let fact = |name: &str| record.facts.get(name).and_then(|fact| fact.as_str());
-    let (Some(server), Some(database), Some(run)) = (fact("address"), fact("database"), fact("run")) else {
+    let (Some(server), Some(name), Some(run)) = (fact("address"), fact("database"), fact("run")) else {
         return Err(Error::new(Kind::Damaged, format!("the journal does not say where {} is", record.name)));
     };
-    drop_marked(&Address::parse(server)?, database, &mark(run)).await
+    let server = Address::parse(server)?;
+    match comment(&server, name).await? {
+        None => Ok(()),
+        Some(comment) if comment == mark(run) => drop_database(&server, name).await,
+        Some(_) => Err(Error::new(Kind::Refused, format!("database {name} does not carry the mark of run {run}"))
+            .hint(
+                "it may be a restored copy of that run, or one that was there before: look at it before you drop it",
+            )),
+    }
+}
+
+/// Returns the comment of a database, empty where it has none; nothing where there is no such database.
+async fn comment(server: &Address, name: &str) -> Result<Option<String>> {
+    let session = Session::open(server, Access::ReadOnly).await?;
+    let query = "select coalesce(pg_catalog.shobj_description(oid, 'pg_database'), '') \
+                 from pg_catalog.pg_database where datname = $1";
+    let found = session.client().query_opt(query, &[&name]).await;
+    let found = found.map_err(|e| session.error("could not look for the scratch database", &e))?;
+    Ok(found.map(|row| row.get(0)))
 }
 
 fn mark(run: &str) -> String {
@@ -58,20 +80,11 @@ fn record(server: &Address, made: &Address, run: &str) -> Record {
         .fact("run", run)
 }
 
-/// Drops the database if it carries our mark. One that was there before we came does not, and stays.
-async fn drop_marked(server: &Address, name: &str, mark: &str) -> Result<()> {
+async fn drop_database(server: &Address, name: &str) -> Result<()> {
     let session = Session::open(server, Access::Writable).await?;
-    let query =
-        "select pg_catalog.shobj_description(oid, 'pg_database') from pg_catalog.pg_database where datname = $1";
-    let found = session.client().query_opt(query, &[&name]).await;
-    let Some(row) = found.map_err(|e| session.error("could not look for the scratch database", &e))? else {
-        return Ok(());
-    };
-    if row.get::<_, Option<String>>(0).as_deref() != Some(mark) {
-        return Ok(());
-    }
     let force = if session.identity().await?.major() >= 13 { " WITH (FORCE)" } else { "" };
-    let dropped = session.client().batch_execute(&format!("DROP DATABASE {}{force}", lexer::quoted(name))).await;
+    let dropped =
+        session.client().batch_execute(&format!("DROP DATABASE IF EXISTS {}{force}", lexer::quoted(name))).await;
     dropped.map_err(|e| session.error(format!("could not drop the scratch database {name}"), &e))
 }
 

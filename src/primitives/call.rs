@@ -7,6 +7,7 @@ use std::time::Duration;
 use rhai::{Dynamic, FnPtr, NativeCallContext};
 use tokio_util::sync::CancellationToken;
 
+use super::handles::show;
 use super::{Host, Primitive};
 use crate::error::{Error, Kind, Result};
 use crate::progress::Progress;
@@ -63,7 +64,7 @@ impl<'a> Call<'a> {
 
     /// Returns one argument as a person would write it, for announcements and messages.
     pub fn shown(&self, at: usize) -> String {
-        script::show(&self.any(at))
+        show(&self.any(at))
     }
 
     /// Returns a text.
@@ -102,7 +103,7 @@ impl<'a> Call<'a> {
         const ORDINALS: [&str; 4] = ["first", "second", "third", "fourth"];
         let found = match self.arguments.get(at) {
             None => "nothing".to_owned(),
-            Some(value) => format!("{} `{}`", value.type_name(), script::show(value)),
+            Some(value) => format!("{} `{}`", script::type_word(value), show(value)),
         };
         let name = self.primitive.name;
         Error::new(

@@ -35,7 +35,11 @@ fn check_eq(call: &Call) -> Result<Dynamic> {
     if !comparable(&actual, &expected) {
         return Err(Error::new(
             Kind::Usage,
-            format!("check_eq \"{name}\" compares {} with {}", actual.type_name(), expected.type_name()),
+            format!(
+                "check_eq \"{name}\" compares {} with {}",
+                script::type_word(&actual),
+                script::type_word(&expected)
+            ),
         )
         .hint("values of different types are never equal; convert one of them"));
     }

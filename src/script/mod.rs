@@ -12,4 +12,4 @@ pub use raise::{Raise, Raised, thrown};
 pub use suggest::{did_you_mean, nearest};
 pub use time::{Span, Time, register as register_time};
 pub use unknown::Unknown;
-pub use values::{from_json, show, to_json};
+pub use values::{from_json, show, to_json, type_word};

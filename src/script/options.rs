@@ -23,7 +23,7 @@ impl Options {
         let map = if value.is_unit() {
             Map::new()
         } else {
-            let found = value.type_name();
+            let found = super::type_word(&value);
             value.try_cast::<Map>().ok_or_else(|| {
                 Error::new(Kind::Usage, format!("the options of {verb} are a map, not {found}"))
                     .hint("write #{ name: value, … }")

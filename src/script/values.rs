@@ -58,6 +58,18 @@ pub fn show(value: &Dynamic) -> String {
     value.to_string()
 }
 
+/// Returns the type of a value in the manual's words.
+pub fn type_word(value: &Dynamic) -> &'static str {
+    match value.type_name() {
+        "i64" => "int",
+        "f64" => "float",
+        "bool" => "bool",
+        "()" => "nothing",
+        // Our own types come with their path in the program.
+        other => other.rsplit("::").next().unwrap_or(other),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -65,6 +65,12 @@ pub(in crate::primitives) fn register(engine: &mut Engine) {
         .register_fn("host", |c: &mut Container, port: i64| got(c.reached(port).map(|a| a.ip().to_string())))
         .register_fn("port", |c: &mut Container, port: i64| got(c.reached(port).map(|a| i64::from(a.port()))))
         .register_fn("address", |c: &mut Container, port: i64| got(c.reached(port).map(|a| a.to_string())))
-        .register_fn("to_string", |c: &mut Container| c.container.name().to_owned())
-        .register_fn("to_debug", |c: &mut Container| c.container.name().to_owned());
+        .register_fn("to_string", |c: &mut Container| c.to_string())
+        .register_fn("to_debug", |c: &mut Container| c.to_string());
+}
+
+impl std::fmt::Display for Container {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.container.name())
+    }
 }

@@ -16,6 +16,17 @@ pub(super) use inspection::Inspection;
 pub(super) use server::{Sandbox, Server};
 pub(super) use verification::Verification;
 
+/// Returns a value as a person would write it, also where it is one of our handles.
+pub(super) fn show(value: &rhai::Dynamic) -> String {
+    macro_rules! handles {
+        ($($handle:ty),*) => {
+            $(if let Some(handle) = value.read_lock::<$handle>() { return handle.to_string(); })*
+        };
+    }
+    handles!(Backup, Comparison, Container, Database, Fingerprint, Inspection, Server, Verification);
+    crate::script::show(value)
+}
+
 /// Teaches an engine the handles whose properties stand in their own files.
 pub(super) fn register(engine: &mut rhai::Engine) {
     container::register(engine);

@@ -74,6 +74,12 @@ pub(in crate::primitives) fn register(engine: &mut Engine) {
         .register_get("missing", move |v: &mut Verification| list(v.missing()))
         .register_get("unreadable", move |v: &mut Verification| list(v.unreadable()))
         .register_get("extra", move |v: &mut Verification| list(v.extra()))
-        .register_fn("to_string", |v: &mut Verification| v.summary())
-        .register_fn("to_debug", |v: &mut Verification| v.summary());
+        .register_fn("to_string", |v: &mut Verification| v.to_string())
+        .register_fn("to_debug", |v: &mut Verification| v.to_string());
+}
+
+impl std::fmt::Display for Verification {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.summary())
+    }
 }

@@ -57,15 +57,18 @@ fn sum_of_units(text: &str, units: &[(&str, f64)]) -> Option<f64> {
     Some(sum)
 }
 
-/// Writes a duration: `0.4s`, `12.3s`, `3m 05s`, `2h 14m`, `3d 4h`.
+/// Writes a duration: `0.4s`, `12.3s`, `3m 05s`, `30m`, `2h 14m`, `3d 4h`.
 pub fn duration(seconds: f64) -> String {
     let whole = seconds.round().max(0.0) as u64;
     match whole {
         _ if seconds < 0.0 => format!("-{}", duration(-seconds)),
         _ if seconds < 0.0995 => format!("{:.0}ms", seconds * 1000.0),
         0..60 => format!("{seconds:.1}s"),
+        60..3600 if whole.is_multiple_of(60) => format!("{}m", whole / 60),
         60..3600 => format!("{}m {:02}s", whole / 60, whole % 60),
+        3600..86_400 if whole % 3600 < 60 => format!("{}h", whole / 3600),
         3600..86_400 => format!("{}h {:02}m", whole / 3600, whole % 3600 / 60),
+        _ if whole % 86_400 < 3600 => format!("{}d", whole / 86_400),
         _ => format!("{}d {}h", whole / 86_400, whole % 86_400 / 3600),
     }
 }
@@ -127,6 +130,7 @@ mod tests {
             [0.004, 0.4, 12.34, 185.0, 8040.0, 273_700.0].map(duration),
             ["4ms", "0.4s", "12.3s", "3m 05s", "2h 14m", "3d 4h"]
         );
+        assert_eq!([1800.0, 7200.0, 86_400.0].map(duration), ["30m", "2h", "1d"]);
         assert_eq!([12, 999_950, 134_512_345].map(size), ["12 B", "1.0 MB", "134.5 MB"]);
         assert_eq!(count(1, "row"), "1 row");
         assert_eq!(count(1_234_567, "row"), "1,234,567 rows");

@@ -1,4 +1,5 @@
 //! The command line as a user meets it: the real program in a world of its own.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 use nix::sys::signal::Signal;
 use runner_test_support::{World, postgres};

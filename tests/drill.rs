@@ -1,4 +1,5 @@
 //! The main job, end to end: `runner scripts/drill.rhai` on a real PostgreSQL.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 use nix::sys::signal::Signal;
 use runner::postgres::Session;
@@ -66,7 +67,7 @@ fn open(server: &TestServer) -> String {
 /// The stock drill on the database `shop`, with a line between restore and comparison.
 fn fork(server: &TestServer, between: &str) -> String {
     let stock = std::fs::read_to_string(DRILL).unwrap();
-    let opened = stock.replace("places::database(source)", &open(server));
+    let opened = stock.replace("places::open(source)", &open(server));
     assert_ne!(opened, stock);
     let restored = "#{ database: \"drill\" }));\n";
     assert!(opened.contains(restored));

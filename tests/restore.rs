@@ -11,7 +11,9 @@ use runner::backups::{Backup, Format};
 use runner::cleanup::Ledger;
 use runner::compare::{Scope, compare};
 use runner::error::{Error, Kind, Result};
-use runner::postgres::{DumpRequest, RestoreOptions, RestoreTarget, Restored, dump, fingerprint, restore, scratch};
+use runner::postgres::{
+    DumpRequest, RestoreOptions, RestoreTarget, Restored, create_scratch, dump, fingerprint, restore,
+};
 use runner::progress::Progress;
 use runner_test_support::{self as support, TestServer};
 
@@ -289,11 +291,13 @@ async fn a_cancelled_reading_of_an_archive_leaves_no_program_in_the_sandbox() {
 async fn a_scratch_database_is_empty_and_goes_with_the_run() {
     let Some(server) = support::postgres().await else { return };
     let ledger = support::ledger().await;
-    let made = scratch(&server.address("postgres"), "try", &ledger).await.unwrap();
-    assert!(made.database().starts_with("try__runner_test-"), "{made}");
+    let made = create_scratch(&server.address("postgres"), "try", &ledger).await.unwrap();
+    assert_eq!(made.database(), "try");
+    let again = create_scratch(&server.address("postgres"), "try", &ledger).await.err().unwrap();
+    assert!(again.next_step().is_some_and(|hint| hint.contains("left from an earlier run")), "{again:?}");
     server.execute(made.database(), "create table t (a int)").await;
     let record = ledger.remaining().remove(0);
-    assert_eq!(record.kind, "database");
+    assert_eq!(record.kind, "scratch database");
     assert!(ledger.drain().await.is_empty());
     assert_eq!(server.databases().await, ["postgres", "template0", "template1"]);
 }

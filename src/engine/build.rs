@@ -107,7 +107,7 @@ fn listen(engine: &mut Engine, host: &Arc<Host>) {
     engine.on_debug(move |text, _, _| say(&debugging, text));
     // The token stays cancelled, so a script that caught the stop once is stopped again at its next operation.
     let stop = host.run.stop.clone();
-    engine.on_progress(move |_| (stop.token().is_cancelled() || Scope::is_cancelled()).then(|| rhai::Dynamic::UNIT));
+    engine.on_progress(move |_| (stop.token().is_cancelled() || Scope::is_cancelled()).then_some(rhai::Dynamic::UNIT));
 }
 
 fn say(host: &Host, text: &str) {

@@ -49,14 +49,18 @@ fn note_parameter(parameters: &mut Vec<Parameter>, parameter: Parameter) {
     }
 }
 
+/// What Rhai's language has built in and lists nowhere.
+const BUILT_IN: [&str; 10] =
+    ["Fn", "call", "curry", "debug", "is_def_fn", "is_def_var", "is_shared", "print", "type_of", "this"];
+
 /// Returns the names of all functions that an engine knows.
 pub(super) fn function_names(engine: &Engine) -> BTreeSet<String> {
-    engine.collect_fn_metadata(None, |f| Some(f.metadata.name.to_string()), true).into_iter().collect()
+    engine
+        .collect_fn_metadata(None, |f| Some(f.metadata.name.to_string()), true)
+        .into_iter()
+        .chain(BUILT_IN.map(str::to_owned))
+        .collect()
 }
-
-/// What Rhai itself takes for a call although no function has the name. A closure that captures is such a `curry`.
-const BUILT_IN: [&str; 9] =
-    ["Fn", "call", "curry", "type_of", "is_shared", "is_def_var", "is_def_fn", "print", "debug"];
 
 fn finding(node: &ASTNode, source: &Source, known: &BTreeSet<String>) -> Option<Finding> {
     let (call, position, method) = match node {
@@ -77,7 +81,7 @@ fn finding(node: &ASTNode, source: &Source, known: &BTreeSet<String>) -> Option<
     if call.is_operator_call() || call.is_qualified() || name.starts_with("anon$") {
         return None;
     }
-    if !known.contains(name) && !BUILT_IN.contains(&name) {
+    if !known.contains(name) {
         let hint = did_you_mean(name, known.iter().map(String::as_str));
         return Some(at(source, position, format!("there is no function `{name}`"), hint));
     }

@@ -38,10 +38,13 @@ pub struct Written {
 pub fn write_checksums(folder: &Path, progress: &Progress, cancel: &CancellationToken) -> Result<Written> {
     let to = folder.join(CHECKSUM_FILE);
     let mut file = AtomicFile::replace(&to)?;
-    let own = [to.clone(), file.path().to_owned()];
+    // The system may spell the way to the unfinished list differently, but its name is random.
+    let own = [to.file_name(), file.path().file_name()].map(|name| name.map(std::ffi::OsStr::to_owned));
     let mut written = Written { file: to.clone(), files: 0, bytes: 0, skipped: Vec::new() };
     walk(folder, &mut |entry: Entry<'_>| {
-        if own.iter().any(|path| path == entry.path) || entry.kind == Found::Folder {
+        let named = entry.path.file_name().map(std::ffi::OsStr::to_owned);
+        let is_own = entry.path.parent() == Some(folder) && own.contains(&named);
+        if is_own || entry.kind == Found::Folder {
             return Ok(true);
         }
         if entry.kind != Found::File || is_partial(entry.path) {

@@ -1,8 +1,8 @@
 //! The way a libpq program learns a password: a file for us alone in a folder for us alone, gone with the program.
 
-use std::fs::OpenOptions;
+use std::fs::{OpenOptions, Permissions};
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
@@ -22,7 +22,11 @@ impl Passfile {
         if password.expose().contains(['\n', '\r', '\0']) {
             return Err(Error::new(Kind::Usage, "the password holds a line break, which no passfile can"));
         }
-        let folder = tempfile::Builder::new().prefix("runner-").tempdir().map_err(|e| unwritable(&e))?;
+        let folder = tempfile::Builder::new()
+            .prefix("runner-")
+            .permissions(Permissions::from_mode(0o700)) // without it the umask decides
+            .tempdir()
+            .map_err(|e| unwritable(&e))?;
         let path = folder.path().join("pass");
         let mut file =
             OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(|e| unwritable(&e))?;
@@ -43,7 +47,6 @@ impl Passfile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn a_passfile_is_for_us_alone_and_goes() {

@@ -9,7 +9,6 @@ use super::handles::Comparison;
 use super::{Call, Effect, Group, Primitive};
 use crate::compare::{self, Scope};
 use crate::error::{Error, Kind, Result};
-use crate::run::Event;
 
 pub(super) const COMPARE: Primitive = Primitive {
     name: "compare",
@@ -51,12 +50,11 @@ fn compare(call: &Call) -> Result<Comparison> {
     let (expected, found) = call.wait(async { tokio::try_join!(expected, found) })?;
     let comparison = compare::compare(&expected, &found, &scope)?;
     drop(working);
-    run.journal.record(Event::Evidence {
-        primitive: "compare".into(),
-        summary: comparison.summary(),
-        facts: serde_json::to_value(&comparison)
+    call.evidence(
+        comparison.summary(),
+        serde_json::to_value(&comparison)
             .map_err(|e| Error::new(Kind::Bug, "could not note the comparison").because(&e))?,
-    });
+    );
     Ok(Comparison(Arc::new(comparison)))
 }
 

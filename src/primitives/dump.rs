@@ -9,7 +9,6 @@ use super::{Call, Effect, Group, Primitive};
 use crate::backups::Format;
 use crate::error::{Error, Kind, Result};
 use crate::postgres::{self, DumpRequest};
-use crate::run::Event;
 use crate::script::{Options, Unknown, did_you_mean};
 use crate::sqlite;
 
@@ -112,6 +111,6 @@ fn dump(call: &Call) -> Result<Backup> {
     drop(working);
     let backup = Backup::new(backup);
     let summary = format!("{backup}: {}", backup.summary());
-    run.journal.record(Event::Evidence { primitive: "dump".into(), summary, facts: backup.facts() });
+    call.evidence(summary, backup.facts());
     Ok(backup)
 }

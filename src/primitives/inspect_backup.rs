@@ -9,7 +9,6 @@ use super::{Call, Effect, Group, Primitive};
 use crate::backups::Format;
 use crate::error::{Kind, Result};
 use crate::postgres;
-use crate::run::Event;
 use crate::sqlite;
 
 pub(super) const INSPECT_BACKUP: Primitive = Primitive {
@@ -53,10 +52,6 @@ fn inspect(call: &Call) -> Result<Inspection> {
         Err(error) if error.kind() == Kind::Damaged => Inspection::damaged(error.to_string()),
         Err(error) => return Err(error),
     };
-    call.run().journal.record(Event::Evidence {
-        primitive: "inspect_backup".into(),
-        summary: inspection.to_string(),
-        facts: inspection.facts(),
-    });
+    call.evidence(inspection.to_string(), inspection.facts());
     Ok(inspection)
 }

@@ -7,7 +7,6 @@ use super::{Call, Effect, Group, Primitive};
 use crate::docker::Engine;
 use crate::error::Result;
 use crate::postgres::{Address, DEFAULT_PORT, Host, Overrides, TlsMode, find_postgres_container};
-use crate::run::Event;
 use crate::script::Options;
 use crate::secret::Secret;
 
@@ -54,16 +53,15 @@ fn open(call: &Call) -> Result<Database> {
 fn note(call: &Call, database: &Database, writable: bool) {
     let Database::Postgres(PostgresDatabase { identity, .. }) = database else { return };
     let how = if writable { "writable" } else { "read-only" };
-    call.run().journal.record(Event::Evidence {
-        primitive: "postgres".into(),
-        summary: format!("{database}, PostgreSQL {}, {how}", identity.version),
-        facts: serde_json::json!({
+    call.evidence(
+        format!("{database}, PostgreSQL {}, {how}", identity.version),
+        serde_json::json!({
             "address": database.to_string(),
             "version": identity.version,
             "system_identifier": identity.system_identifier,
             "writable": writable,
         }),
-    });
+    );
 }
 
 /// Reads where the database is.

@@ -8,7 +8,6 @@ use super::handles::{Backup, Database, PostgresDatabase, Sandbox, Server, Standi
 use super::{Call, Effect, Group, Primitive};
 use crate::error::{Error, Kind, Result};
 use crate::postgres::{self, RestoreOptions, RestoreTarget};
-use crate::run::Event;
 use crate::sqlite;
 use crate::units;
 
@@ -140,10 +139,9 @@ fn into_postgres(
     let restored = call.wait(postgres::restore(&backup.0, target, options, &run.ledger, &working.progress))?;
     drop(working);
     let rows = units::count(restored.rows, "row");
-    run.journal.record(Event::Evidence {
-        primitive: "restore".into(),
-        summary: format!("{rows} into {}", restored.address),
-        facts: serde_json::json!({
+    call.evidence(
+        format!("{rows} into {}", restored.address),
+        serde_json::json!({
             "backup": backup.0.path(),
             "into": restored.address.to_string(),
             "rows": restored.rows,
@@ -151,7 +149,7 @@ fn into_postgres(
             "left_out": restored.left_out,
             "checked": ["file", "parse", "restore"],
         }),
-    });
+    );
     Ok(Database::Postgres(call.wait(PostgresDatabase::open(restored.address, standing))?))
 }
 
@@ -167,11 +165,7 @@ fn into_sqlite(
     let (progress, from) = (working.progress.clone(), Arc::clone(&backup.0));
     let restored = call.on_thread(move |cancel| sqlite::restore(&from, &path, replace, &progress, cancel))?;
     drop(working);
-    run.journal.record(Event::Evidence {
-        primitive: "restore".into(),
-        summary: format!("{} into {}", backup.summary(), restored.path().display()),
-        facts: serde_json::json!({ "backup": backup.0.path(), "into": restored.path(), "checked": ["file", "restore", "integrity"] }),
-    });
+    call.evidence(format!("{} into {}", backup.summary(), restored.path().display()), serde_json::json!({ "backup": backup.0.path(), "into": restored.path(), "checked": ["file", "restore", "integrity"] }));
     let access = if standing == Standing::Source { sqlite::Access::ReadOnly } else { sqlite::Access::Writable };
     Ok(Database::Sqlite(restored.with_access(access), standing))
 }

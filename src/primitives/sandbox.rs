@@ -7,7 +7,6 @@ use super::{Call, Effect, Group, Primitive};
 use crate::docker::Engine;
 use crate::error::{Error, Kind, Result};
 use crate::postgres::{self, Provider, SandboxOptions};
-use crate::run::Event;
 use crate::script::did_you_mean;
 use crate::sqlite;
 
@@ -116,10 +115,6 @@ pub(super) fn start(call: &Call, wanted: &Wanted) -> Result<Server> {
         Ok(Server::new(sandbox))
     })?;
     drop(working);
-    run.journal.record(Event::Evidence {
-        primitive: "sandbox".into(),
-        summary: server.to_string(),
-        facts: serde_json::json!({ "server": server.to_string() }),
-    });
+    call.evidence(server.to_string(), serde_json::json!({ "server": server.to_string() }));
     Ok(server)
 }

@@ -8,7 +8,6 @@ use super::handles::{Database, PostgresDatabase, Standing};
 use super::{Call, Effect, Group, Primitive};
 use crate::error::{Error, Kind, Result};
 use crate::postgres::create_scratch;
-use crate::run::Event;
 
 pub(super) const SCRATCH: Primitive = Primitive {
     name: "scratch",
@@ -43,10 +42,6 @@ fn scratch(call: &Call) -> Result<Database> {
     let address = call.wait(create_scratch(&beside.address, &name, &run.ledger))?;
     let mut identity = (*beside.identity).clone();
     identity.database.clone_from(&name);
-    run.journal.record(Event::Evidence {
-        primitive: "scratch".into(),
-        summary: format!("created {address}"),
-        facts: serde_json::json!({ "database": address.to_string() }),
-    });
+    call.evidence(format!("created {address}"), serde_json::json!({ "database": address.to_string() }));
     Ok(Database::Postgres(PostgresDatabase { address, standing: Standing::Ours, identity: Arc::new(identity) }))
 }

@@ -3,14 +3,11 @@
 use std::path::Path;
 
 use rhai::Dynamic;
-use serde_json::json;
 
 use super::{Call, Effect, Group, Primitive};
 use crate::backups;
 use crate::error::{Error, Kind, Result};
-use crate::files::digest::Digest;
 use crate::files::{listing, shown};
-use crate::units;
 
 pub(super) const WRITE_TEXT: Primitive = Primitive {
     name: "write_text",
@@ -34,11 +31,8 @@ check_eq("text", read_text(file), "restored in 4 minutes");
 
 fn write_text(call: &Call) -> Result<Dynamic> {
     let (path, text) = (call.path(0)?, call.text(1)?);
-    let (name, size, sha256) = (shown(&path), text.len() as u64, Digest::of(text.as_bytes()));
     refuse_backup(&path)?;
     call.on_thread(move |_| listing::write_text(&path, &text))?;
-    let facts = json!({ "path": name, "size": size, "sha256": sha256 });
-    call.evidence(format!("{name} is written: {}", units::size(size)), facts);
     Ok(Dynamic::UNIT)
 }
 

@@ -55,7 +55,7 @@ impl std::fmt::Display for Inspection {
                 write!(f, "{} read to the end, with nothing to compare it with", units::size(i.size))
             }
             Seen::Whole(i) => {
-                write!(f, "{} read to the end, as its {} says", units::size(i.size), i.agreed_with.join(" and "))
+                write!(f, "{} read to the end, in agreement with its {}", units::size(i.size), i.agreed_with.join(", "))
             }
         }
     }

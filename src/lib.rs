@@ -23,7 +23,7 @@ pub mod run;
 pub mod script;
 pub mod secret;
 pub mod sqlite;
+#[cfg(test)]
+mod test_world;
 pub mod units;
 pub mod webhook;
-#[cfg(test)]
-mod world;

@@ -16,18 +16,18 @@ fn run(runtime: &Runtime, script: &str, options: Options) -> Option<(Verdict, Ve
         support::not_run("there is no Docker with a PostgreSQL image");
         return None;
     };
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("there is room for a folder");
     let path = folder.path().join("main.rhai");
-    std::fs::write(&path, script.replace("$IMAGE", &image)).unwrap();
+    std::fs::write(&path, script.replace("$IMAGE", &image)).expect("the script can be written");
     let script = Script::compile(&path.display().to_string()).unwrap_or_else(|f| panic!("{}", f.message));
     let options = Options { state_dir: folder.path().join("state"), ..options };
-    let run = Run::start(options, Arc::new(Silent), runtime.handle().clone()).unwrap();
+    let run = Run::start(options, Arc::new(Silent), runtime.handle().clone()).expect("the run starts");
     let verdict = execute(&script, &run);
     Some((verdict, run.journal.moments()))
 }
 
 fn runtime() -> Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("the runtime starts")
 }
 
 fn said(moments: &[Moment]) -> Vec<&str> {

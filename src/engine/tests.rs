@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::primitives::CATALOGUE;
 use crate::run::{Options, ScriptFailure, Why};
-use crate::world::{World, bare};
+use crate::test_world::{World, bare};
 
 fn failure_of(script: &str) -> (String, ScriptFailure) {
     let world = World::with(script);

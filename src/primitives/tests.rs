@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::run::{Options, Why};
-use crate::world::{Ended, World};
+use crate::test_world::{Ended, World};
 
 fn dry(world: &World) -> Ended {
     world.run_with(Options { dry_run: true, ..Options::default() }, |_| {})

@@ -61,7 +61,12 @@ async fn a_source_is_never_written_whatever_the_script_tries() {
     ] {
         let script = format!("let db = open(\"orders\"); query(db, \"{sql}\");");
         let (_, ended) = run(&server, &script, &[]).await;
-        assert!([2, 3].contains(&ended.code) || sql.contains("terminate"), "{sql}: {}", ended.stderr);
+        // A function may run; what it did is rolled back.
+        assert!(
+            [2, 3].contains(&ended.code) || sql.starts_with("select lo_create") || sql.contains("terminate"),
+            "{sql}: {}",
+            ended.stderr
+        );
         assert_eq!(value(&server).await, "one", "{sql}");
     }
     assert_eq!(server.value("orders", "select count(*) from pg_largeobject_metadata").await, "0");

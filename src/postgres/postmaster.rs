@@ -21,7 +21,7 @@ const GUARD: &str = r#"
 exec 3<&0
 "$@" 3<&- </dev/null &
 server=$!
-(cat <&3 >/dev/null; kill -QUIT "$server") &
+(cat <&3 >/dev/null; kill -QUIT "$server" 2>/dev/null) &
 exec 3<&-
 wait "$server"
 "#;

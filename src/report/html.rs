@@ -252,7 +252,7 @@ mod tests {
             "<p><strong>2 of 2 checks and objectives hold; 1 could not be made.</strong></p>",
             "<tr><td>drill › compare\ncompare: 12 tables, 1,000,000 rows</td><td class=\"dim\">–</td>",
             "<tr><td>integrity</td><td>amcheck is not installed</td></tr>",
-            "<tr><td class=\"good\">✓ met</td><td>rto</td><td>12.3s</td><td>30m 00s</td></tr>",
+            "<tr><td class=\"good\">✓ met</td><td>rto</td><td>12.3s</td><td>30m</td></tr>",
             "<div class=\"done\" style=\"margin-left:5.88%;width:62.75%\"></div>",
             "<tr><td><code>scripts/drill.rhai</code></td><td><code>9c41</code></td></tr>",
         ] {

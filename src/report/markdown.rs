@@ -271,7 +271,7 @@ mod tests {
 
 | result | objective | measured | target |
 | --- | --- | --- | --- |
-| ✓ met | rto | 12.3s | 30m 00s |
+| ✓ met | rto | 12.3s | 30m |
 
 ## Steps
 

@@ -3,7 +3,7 @@
 
 use nix::sys::signal::Signal;
 use runner::postgres::Session;
-use runner_test_support::{TestServer, World, docker_image, not_run, postgres};
+use runner_test_support::{Started, TestServer, World, docker_image, not_run, postgres};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_runner");
 const DRILL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/drill.rhai");
@@ -33,52 +33,36 @@ async fn shop(rows: u64) -> Option<TestServer> {
     Some(server)
 }
 
-/// Returns the arguments that name the server and an image that is there.
-async fn arguments(server: &TestServer) -> Vec<String> {
-    let mut set = vec![format!("source={}", source(server)), "tables=customers,orders".into()];
-    set.extend(docker_image().await.map(|image| format!("image={image}")));
-    set.into_iter().flat_map(|pair| ["--set".to_owned(), pair]).collect()
+/// Returns a world whose variable SHOP says where the server's database `shop` is.
+fn world(server: &TestServer) -> World {
+    let address = server.address("shop");
+    let password = address.password().map_or("", |p| p.expose());
+    let place = format!(
+        "host={} port={} user={} password={password} dbname=shop",
+        address.host(),
+        address.port(),
+        address.user()
+    );
+    World::new(PROGRAM).with_env("SHOP", &place)
 }
 
-fn source(server: &TestServer) -> String {
-    match server.container_name() {
-        Some(name) => format!("container:{name}"),
-        None => server.address("shop").conninfo(),
-    }
-}
-
-/// The container's own configuration names another database, so scripts of these tests open `shop` themselves.
-fn open(server: &TestServer) -> String {
-    match server.container_name() {
-        Some(name) => format!("postgres(#{{ container: \"{name}\", database: \"shop\" }})"),
-        None => {
-            let address = server.address("shop");
-            let password = address.password().map_or("", |p| p.expose());
-            format!(
-                "postgres(#{{ host: \"{}\", port: {}, user: \"{}\", password: \"{password}\", database: \"shop\" }})",
-                address.host(),
-                address.port(),
-                address.user()
-            )
-        }
-    }
-}
-
-/// The stock drill on the database `shop`, with a line between restore and comparison.
-fn fork(server: &TestServer, between: &str) -> String {
+/// The stock drill with a line between restore and comparison.
+fn fork(between: &str) -> String {
     let stock = std::fs::read_to_string(DRILL).unwrap();
-    let opened = stock.replace("places::open(source)", &open(server));
-    assert_ne!(opened, stock);
     let restored = "#{ database: \"drill\" }));\n";
-    assert!(opened.contains(restored));
-    opened.replace(restored, &format!("{restored}        {between}\n"))
+    assert!(stock.contains(restored));
+    stock.replace(restored, &format!("{restored}        {between}\n"))
 }
 
-async fn drill(world: &World, server: &TestServer, more: &[&str]) -> runner_test_support::Started {
-    let mut all = vec!["drill.rhai".to_owned()];
-    all.extend(arguments(server).await);
-    all.extend(more.iter().map(|s| (*s).to_owned()));
-    world.start(&all.iter().map(String::as_str).collect::<Vec<_>>())
+/// Starts a drill of the server's database.
+async fn drill(world: &World, script: &str, more: &[&str]) -> Started {
+    let image = docker_image().await.map(|image| format!("image={image}"));
+    let mut arguments = vec![script, "--set", "source=secret:SHOP", "--set", "tables=customers,orders"];
+    if let Some(image) = &image {
+        arguments.extend(["--set", image]);
+    }
+    arguments.extend(more);
+    world.start(&arguments)
 }
 
 /// What a write would move: rows changed in the database, as its own statistics count them.
@@ -118,15 +102,30 @@ fn nothing_is_left(world: &World, when: &str) {
     assert_eq!(partial, Vec::<String>::new(), "half files {when}");
 }
 
+/// The server notices at its next write that a client is gone; that it does is a matter of a moment, not of luck.
+async fn nobody_is_connected(server: &TestServer) {
+    let session = server.session("shop").await;
+    let others = "select count(*) from pg_stat_activity where datname = 'shop' and pid <> pg_backend_pid() and backend_type = 'client backend'";
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    loop {
+        let left: i64 = session.client().query_one(others, &[]).await.unwrap().get(0);
+        if left == 0 {
+            return;
+        }
+        assert!(std::time::Instant::now() < deadline, "{left} sessions are still there");
+        tokio::task::yield_now().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drill_on_a_million_rows_proves_every_row_and_writes_nothing_to_the_source() {
     let Some(server) = shop(1_000_000).await else { return };
-    let world = World::new(PROGRAM).file("drill.rhai", &fork(&server, ""));
+    let world = world(&server);
     let session = server.session("shop").await;
     let (before, counters) = (fingerprint(&server).await, writes(&session).await);
     assert_eq!(before.rows(), 1_000_000);
 
-    let ended = drill(&world, &server, &["--json", "--report", "md=report.md,junit=junit.xml"]).await.end().expect(0);
+    let ended = drill(&world, DRILL, &["--json", "--report", "md=report.md,junit=junit.xml"]).await.end().expect(0);
 
     let report: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
     assert_eq!(report["verified"], true);
@@ -146,11 +145,9 @@ async fn a_drill_on_a_million_rows_proves_every_row_and_writes_nothing_to_the_so
 #[tokio::test(flavor = "multi_thread")]
 async fn one_character_of_one_row_is_found_and_its_table_named() {
     let Some(server) = shop(2_000).await else { return };
-    let world = World::new(PROGRAM).file(
-        "drill.rhai",
-        &fork(&server, "execute(copy, \"update customers set name = 'customer l7' where id = 17\");"),
-    );
-    let ended = drill(&world, &server, &[]).await.end().expect(1);
+    let world = world(&server)
+        .file("drill.rhai", &fork("execute(copy, \"update customers set name = 'customer l7' where id = 17\");"));
+    let ended = drill(&world, "drill.rhai", &[]).await.end().expect(1);
     ended.told("table public.customers: rows changed");
     nothing_is_left(&world, "after a drill that failed");
 }
@@ -161,8 +158,8 @@ async fn a_source_that_dies_half_way_leaves_no_backup() {
     let Some(container) = server.container_name().map(str::to_owned) else {
         return not_run("docker kill needs a source in Docker");
     };
-    let world = World::new(PROGRAM).file("drill.rhai", &fork(&server, ""));
-    let mut started = drill(&world, &server, &[]).await;
+    let world = world(&server);
+    let mut started = drill(&world, DRILL, &[]).await;
     assert!(started.until("started: back up"));
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
     let half_a_file = || {
@@ -186,14 +183,15 @@ async fn ctrl_c_at_each_step_leaves_nothing_behind() {
     let Some(server) = shop(200_000).await else { return };
     let databases = server.databases().await;
     for step in ["run ", "open the source", "back up", "read the backup to its end", "restore", "compare every row"] {
-        let world = World::new(PROGRAM).file("drill.rhai", &fork(&server, ""));
-        let mut started = drill(&world, &server, &[]).await;
+        let world = world(&server);
+        let mut started = drill(&world, DRILL, &[]).await;
         let seen = if step == "run " { started.until("run") } else { started.until(&format!("started: {step}")) };
         assert!(seen, "the drill came to {step}");
         started.signal(Signal::SIGINT);
         started.end().expect(130);
         nothing_is_left(&world, &format!("after Ctrl-C at «{step}»"));
         assert_eq!(server.databases().await, databases, "databases after Ctrl-C at «{step}»");
+        nobody_is_connected(&server).await;
     }
 }
 
@@ -201,10 +199,10 @@ async fn ctrl_c_at_each_step_leaves_nothing_behind() {
 async fn a_killed_run_is_cleaned_up_by_gc_and_by_the_next_run() {
     let Some(server) = shop(200_000).await else { return };
     for by_gc in [true, false] {
-        let world =
-            World::new(PROGRAM).file("drill.rhai", &fork(&server, "")).file("next.rhai", "check(\"runs\", true);");
-        let mut started = drill(&world, &server, &[]).await;
-        assert!(started.until("started: restore"));
+        let world = world(&server).file("next.rhai", "check(\"runs\", true);");
+        let mut started = drill(&world, DRILL, &[]).await;
+        // Once while a file is half written, once while a server is half filled.
+        assert!(started.until(if by_gc { "started: back up" } else { "started: restore" }));
         started.signal(Signal::SIGKILL);
         started.end().expect(137);
         if by_gc {
@@ -213,7 +211,8 @@ async fn a_killed_run_is_cleaned_up_by_gc_and_by_the_next_run() {
         } else {
             world.run(&["next.rhai"]).expect(0).told("left by a run that was killed");
         }
-        assert_eq!(containers_of(&world), Vec::<String>::new());
+        let kept = world.names("backups").into_iter().filter(|n| n.starts_with(".partial")).count();
+        assert_eq!((containers_of(&world), kept), (Vec::new(), 0));
         assert_eq!(world.run(&["gc"]).expect(0).stdout, "nothing is left behind\n");
     }
 }

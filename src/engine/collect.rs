@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::cleanup::{self, Leftover, Record};
 use crate::docker::{Engine, collect_container, collect_process};
 use crate::error::{Error, Kind, Result};
-use crate::files::temp_folder;
+use crate::files::{temp_folder, unfinished};
 use crate::postgres::{collect_cluster, collect_database, collect_scratch};
 use crate::run::runs_folder;
 
@@ -53,6 +53,7 @@ async fn remove(engine: &Engine, record: &Record) -> Result<()> {
         "cluster" => collect_cluster(record).await,
         "database" => collect_database(record).await,
         "scratch database" => collect_scratch(record).await,
+        unfinished::KIND => unfinished::collect(record).await,
         temp_folder::KIND => temp_folder::collect(record).await,
         other => Err(Error::new(Kind::Usage, format!("this version does not know how to remove a {other}"))),
     }

@@ -6,20 +6,9 @@ use super::Loader;
 use super::lint::function_names;
 use crate::error::{Error, Kind};
 use crate::primitives::{self, property_names};
+use crate::report::failure;
 use crate::run::{Event, Moment, ScriptFailure, Why};
 use crate::script::{did_you_mean, nearest, thrown};
-
-/// Tells an error that has no place in a script.
-pub(super) fn plain(error: &Error) -> ScriptFailure {
-    ScriptFailure {
-        kind: error.kind().word().into(),
-        message: error.message().into(),
-        causes: error.causes().to_vec(),
-        stderr: error.stderr_tail().map(str::to_owned),
-        hint: error.next_step().map(str::to_owned),
-        ..ScriptFailure::default()
-    }
-}
 
 /// Tells that a run was stopped, and where it was.
 pub(super) fn stopped(why: Why, moments: &[Moment]) -> ScriptFailure {
@@ -92,7 +81,7 @@ fn tell(error: &EvalAltResult, file: &str, calls: Vec<String>, loader: &Loader, 
         line,
         caret,
         calls,
-        ..plain(&told)
+        ..failure::of(&told)
     }
 }
 

@@ -26,6 +26,7 @@ pub use resolve::{Loader, Origin, Source, stock_names, stock_text};
 use crate::cleanup::Leftover;
 use crate::error::{Error, Kind, Result};
 use crate::primitives::{Host, Parameter};
+use crate::report;
 use crate::run::{Event, Run, ScriptFailure, Verdict, Why};
 
 /// Closures nest on this stack; see [`build::LIMITS`].
@@ -50,7 +51,7 @@ impl Script {
     /// # Errors
     /// The failure with the script's line, when it or an import does not compile.
     pub fn compile(name: &str) -> Result<Self, Box<ScriptFailure>> {
-        Self::load(Loader::new(name).map_err(|e| Box::new(failure::plain(&e)))?)
+        Self::load(Loader::new(name).map_err(|e| Box::new(report::failure::of(&e)))?)
     }
 
     /// Compiles a stock script, whatever lies in the folder.
@@ -137,7 +138,7 @@ pub fn execute(script: &Script, run: &Arc<Run>) -> Verdict {
     if !worked {
         let bug = Error::new(Kind::Bug, "the script's thread broke: this is our bug")
             .hint("please report it with the run's journal");
-        run.journal.record(Event::Broke(failure::plain(&bug)));
+        run.journal.record(Event::Broke(report::failure::of(&bug)));
     }
     if let Some(timer) = timer {
         timer.abort();
@@ -196,7 +197,7 @@ fn clean_up(run: &Arc<Run>) {
 
 fn judge(run: &Run) -> Verdict {
     if let Some(lost) = run.journal.lost() {
-        run.journal.record(Event::Broke(failure::plain(&lost)));
+        run.journal.record(Event::Broke(report::failure::of(&lost)));
     }
     let verdict = Verdict::of(&run.journal.moments(), run.stop.why(), run.options.require_checks, run.options.dry_run);
     run.journal.record(Event::Ended {

@@ -1,16 +1,29 @@
 //! Atomic files: nothing exists under its final name until it is whole and on the disk.
 
 use std::fs::{File, Permissions};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use tempfile::{Builder, NamedTempFile};
 
 use crate::error::{Error, Kind, Result};
 
-/// The prefix of files that are not whole yet.
+/// How the names of files that are not whole yet begin.
 pub const PARTIAL_PREFIX: &str = ".partial-";
+
+/// Returns how the names of this process's own files begin while they are not whole: the prefix and a random word, by
+/// which they are found when the process was killed.
+pub fn partial_prefix() -> &'static str {
+    static OWN: OnceLock<String> = OnceLock::new();
+    OWN.get_or_init(|| {
+        // The keys of a fresh hasher are random; a word for one process needs no more.
+        let word = RandomState::new().build_hasher().finish();
+        format!("{PARTIAL_PREFIX}{word:016x}-")
+    })
+}
 
 /// A file that gets its name when [`AtomicFile::commit`] says that it is whole. Dropped before, it never was.
 pub struct AtomicFile {
@@ -39,7 +52,7 @@ impl AtomicFile {
         let folder = parent(to);
         create_folder(folder)?;
         let file = Builder::new()
-            .prefix(PARTIAL_PREFIX)
+            .prefix(partial_prefix())
             .permissions(Permissions::from_mode(0o600))
             .tempfile_in(folder)
             .map_err(|e| Error::io("create a file in", folder, &e))?;

@@ -12,6 +12,7 @@ pub mod members;
 mod safe_path;
 mod tar_reader;
 pub mod temp_folder;
+pub mod unfinished;
 mod unpacking;
 mod walk;
 

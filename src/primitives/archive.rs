@@ -40,9 +40,11 @@ fn archive(call: &Call) -> Result<Dynamic> {
     let (folder, to, exclude) = (call.path(0)?, call.path(1)?, excluded(call)?);
     let path = path_text(&to)?;
     let from = shown(&folder);
+    let writing = call.writing(&to)?;
     let made = call.on_thread_with(&format!("archive {from}"), move |progress, cancel| {
         files::archive::archive(&folder, &to, &exclude, progress, cancel)
     })?;
+    call.written(writing)?;
     made.cautions.iter().for_each(|caution| call.warn(caution));
     let facts = json!({
         "path": path,

@@ -1,6 +1,7 @@
 //! One call of a verb: its arguments read by type, and the ways to wait for work without losing the way to stop.
 
 use std::future::Future;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::handles::show;
 use super::{Host, Primitive};
+use crate::cleanup::Ticket;
 use crate::error::{Error, Kind, Result};
+use crate::files::unfinished;
 use crate::progress::Progress;
 use crate::run::{Event, Run, current};
 use crate::script::{self, Options, Raised};
@@ -116,6 +119,17 @@ impl<'a> Call<'a> {
     /// Returns the token that ends this call: the branch's, the step's or the run's.
     pub fn token(&self) -> CancellationToken {
         token(self.run())
+    }
+
+    /// Journals that `to` is about to be written, so that a run that is killed half way can be tidied up after. The
+    /// record is taken back with [`Call::written`]; where the work fails, at the end of the run.
+    pub fn writing(&self, to: &Path) -> Result<Ticket> {
+        self.wait(unfinished::announce(&self.run().ledger, to))
+    }
+
+    /// Takes the record of [`Call::writing`] back.
+    pub fn written(&self, ticket: Ticket) -> Result<()> {
+        self.wait(ticket.remove())
     }
 
     /// Journals what the verb found or made: one line for people, and the facts.

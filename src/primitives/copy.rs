@@ -33,10 +33,12 @@ check_eq("content", checksum(work + "/copy.csv"), checksum(work + "/orders.csv")
 fn copy(call: &Call) -> Result<Dynamic> {
     let (from, to) = (call.path(0)?, call.path(1)?);
     let (name, copied_to) = (shown(&from), shown(&to));
+    let writing = call.writing(&to)?;
     let bytes = call.on_thread_with(&format!("copy {name}"), move |progress, cancel| {
         progress.set_total(listing::size(&from)?);
         listing::copy(&from, &to, progress, cancel)
     })?;
+    call.written(writing)?;
     let facts = json!({ "from": name, "to": copied_to, "size": bytes });
     call.evidence(format!("{name} is copied to {copied_to}: {}", units::size(bytes)), facts);
     Ok(i64::try_from(bytes).unwrap_or(i64::MAX).into())

@@ -92,6 +92,7 @@ fn dump(call: &Call) -> Result<Backup> {
     let source: Database = call.handle(0, "a Database")?;
     let Wanted { to, format, tables, jobs } = wanted(call)?;
     let run = call.run();
+    let writing = call.writing(&to)?;
     let working = run.journal.working("dump");
     let progress = working.progress.clone();
     let backup = match source {
@@ -109,6 +110,7 @@ fn dump(call: &Call) -> Result<Backup> {
         Database::Sqlite(source, _) => call.on_thread(move |cancel| sqlite::dump(&source, &to, &progress, cancel))?,
     };
     drop(working);
+    call.written(writing)?;
     let backup = Backup::new(backup);
     let summary = format!("{backup}: {}", backup.summary());
     call.evidence(summary, backup.facts());

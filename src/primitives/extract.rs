@@ -41,9 +41,11 @@ fn extract(call: &Call) -> Result<Dynamic> {
     let (archive, into, limits) = (call.path(0)?, call.path(1)?, limits(call)?);
     let path = path_text(&into)?;
     let from = shown(&archive);
+    let writing = call.writing(&into)?;
     let got = call.on_thread_with(&format!("extract {from}"), move |progress, cancel| {
         extract::extract(&archive, &into, &limits, progress, cancel)
     })?;
+    call.written(writing)?;
     let facts = json!({ "path": path, "entries": got.entries, "size": got.bytes, "verified": got.verified });
     let how = if got.verified { "every one as in its inventory" } else { "without an inventory to hold them against" };
     let entries = if got.entries == 1 { "1 entry".to_owned() } else { format!("{} entries", got.entries) };

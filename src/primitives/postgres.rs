@@ -4,7 +4,6 @@ use rhai::{Dynamic, Map};
 
 use super::handles::{Database, PostgresDatabase, Standing};
 use super::{Call, Effect, Group, Primitive};
-use crate::docker::Engine;
 use crate::error::Result;
 use crate::postgres::{Address, DEFAULT_PORT, Host, Overrides, TlsMode, find_postgres_container};
 use crate::script::Options;
@@ -93,7 +92,7 @@ fn in_container(call: &Call, name: &str, options: &mut Options) -> Result<Addres
         port: options.port("port")?,
     };
     let ledger = call.run().ledger.clone();
-    call.wait(async { find_postgres_container(&Engine::default(), name, &known, &ledger).await })
+    call.wait(async { find_postgres_container(&call.host().docker, name, &known, &ledger).await })
 }
 
 fn on_host(options: &mut Options) -> Result<Address> {

@@ -196,3 +196,41 @@ fn bug(primitive: &str, panic: &(dyn std::any::Any + Send)) -> Error {
         .caused_by(text.unwrap_or_else(|| "panic without a message".into()))
         .hint("please report it with the run's journal; your script is not at fault")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::{Options, Run, Silent};
+
+    static BREAKS: Primitive = Primitive {
+        name: "breaks",
+        group: Group::Flow,
+        effect: Effect::Reads,
+        signatures: &["breaks() -> ()"],
+        manual: "Breaks.",
+        work: |_| panic!("wires crossed"),
+    };
+
+    #[test]
+    fn a_panic_becomes_an_error_that_owns_up() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().build().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options { state_dir: folder.path().to_owned(), ..Options::default() };
+        let run = Run::start(options, Arc::new(Silent), runtime.handle().clone()).unwrap();
+        let mut module = Module::new();
+        BREAKS.register(&mut module, Some(&Host::new(run)));
+        let mut engine = rhai::Engine::new();
+        engine.register_global_module(module.into());
+        let script = "try { breaks(); } catch (e) { `${e.kind}: ${e.message}: ${e.causes[0]}` }";
+        let told = engine.eval::<String>(script).unwrap();
+        assert_eq!(told, "bug: breaks broke inside runner: this is our bug: wires crossed");
+    }
+
+    #[test]
+    fn a_signature_is_taken_apart() {
+        let signature = Signature::parse("restore(backup: Backup, into: Server|Database, options?: map) -> Database");
+        assert_eq!(signature.parameters.len(), 3);
+        assert_eq!((signature.needed, signature.returns), (2, "Database"));
+        assert_eq!(Signature::parse("now() -> Time").parameters.len(), 0);
+    }
+}

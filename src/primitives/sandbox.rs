@@ -4,7 +4,6 @@ use rhai::Dynamic;
 
 use super::handles::{Sandbox, Server};
 use super::{Call, Effect, Group, Primitive};
-use crate::docker::Engine;
 use crate::error::{Error, Kind, Result};
 use crate::postgres::{self, Provider, SandboxOptions};
 use crate::script::did_you_mean;
@@ -109,8 +108,9 @@ pub(super) fn start(call: &Call, wanted: &Wanted) -> Result<Server> {
         let sandbox = if wanted.sqlite {
             Sandbox::Sqlite(sqlite::Sandbox::start(&run.ledger, &std::env::temp_dir()).await?)
         } else {
-            let engine = Engine::default();
-            Sandbox::Postgres(postgres::Sandbox::start(&wanted.options, &engine, &run.ledger, &working.progress).await?)
+            Sandbox::Postgres(
+                postgres::Sandbox::start(&wanted.options, &call.host().docker, &run.ledger, &working.progress).await?,
+            )
         };
         Ok(Server::new(sandbox))
     })?;

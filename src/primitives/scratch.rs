@@ -23,7 +23,7 @@ It is for servers where a sandbox is not possible; the role needs CREATEDB. A da
 already is an error, never touched. The other database itself is not written.
 
 ```rhai,no_run
-let source = postgres("postgres://backup@db.example.com/orders");
+let source = postgres("postgres://backup@db.example.com:5432/orders");
 let test = scratch(source, "orders_test");
 let copy = restore(backup("backups/orders.sql.gz"), test);
 ```

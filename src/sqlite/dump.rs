@@ -57,7 +57,7 @@ pub(super) fn private_folder(beside: &Path) -> Result<tempfile::TempDir> {
     let parent = beside.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     atomic::create_folder(parent)?;
     tempfile::Builder::new()
-        .prefix(atomic::PARTIAL_PREFIX)
+        .prefix(atomic::partial_prefix())
         .permissions(Permissions::from_mode(0o700))
         .tempdir_in(parent)
         .map_err(|e| Error::io("create a folder in", parent, &e))

@@ -1,0 +1,54 @@
+//! The manual's examples that need a server: run as they stand, with the names of real things for the invented ones.
+//! The others run in `engine::tests::every_example_of_the_manual_runs`.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+use runner::primitives::CATALOGUE;
+use runner_test_support::{World, docker_image, not_run, postgres};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_runner");
+
+/// Returns the examples that the other test only compiles, with the names of their verbs.
+fn examples() -> Vec<(&'static str, &'static str)> {
+    let blocks =
+        |manual: &'static str| manual.split("```rhai,no_run\n").skip(1).map(|e| e.split("```").next().unwrap());
+    CATALOGUE.iter().flat_map(|p| blocks(p.manual).map(|example| (p.name, example))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_example_that_needs_a_server_runs_on_one() {
+    let Some(server) = postgres().await else { return };
+    for database in ["orders", "pool"] {
+        server.create(database, "create table t (id int)").await;
+    }
+    let (Some(image), Some(container)) = (docker_image().await, server.container_name()) else {
+        return not_run("some examples of the manual need Docker");
+    };
+    let address = server.address("orders");
+    let (host, port, user) = (address.host().to_string(), address.port(), address.user().to_owned());
+    let password = address.password().map_or("", |p| p.expose());
+    let url = format!("host={host} port={port} user={user} password={password} dbname=orders");
+    let real = [
+        ("postgres://backup@db.example.com:5432/orders", url.clone()),
+        ("host: \"db.example.com\", user: \"backup\"", format!("host: \"{host}\", port: {port}, user: \"{user}\"")),
+        ("host: \"10.0.0.5\", user: \"backup\"", format!("host: \"{host}\", port: {port}, user: \"{user}\"")),
+        ("shop_postgres", container.to_owned()),
+        ("shop-db-1", container.to_owned()),
+        ("postgres:16", image),
+    ];
+    let world = World::new(PROGRAM)
+        .with_env("DB_PASSWORD", password)
+        .with_env("DRILL_PASSWORD", "drill-canary")
+        // Nobody listens there: a notice that cannot be delivered changes no verdict.
+        .with_env("SLACK_WEBHOOK", "http://127.0.0.1:9/hook")
+        .file("backup.rhai", &format!("dump(postgres(\"{url}\"), \"backups/orders.sql.gz\");"));
+    world.run(&["backup.rhai"]).expect(0);
+    let mut ran = 0;
+    for (verb, example) in examples() {
+        let text = real.iter().fold(example.to_owned(), |text, (invented, real)| text.replace(invented, real));
+        world.write("example.rhai", &text);
+        let ended = world.run(&["example.rhai", "--yes"]);
+        assert_eq!(ended.code, 0, "the example of {verb}:\n{text}\n{}", ended.stderr);
+        ran += 1;
+    }
+    assert!(ran >= 7, "only {ran} examples were found");
+}

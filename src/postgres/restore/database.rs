@@ -29,7 +29,6 @@ pub(super) struct Locale {
 pub(super) struct Scratch {
     name: String,
     server: Address,
-    throwaway: bool,
     ticket: Ticket,
 }
 
@@ -57,7 +56,7 @@ impl Scratch {
             move || async move { drop_database(&server, &scratch, throwaway).await }
         };
         let ((), ticket) = ledger.make(record(&server, &scratch), make, undo).await?;
-        Ok(Self { name: scratch, server, throwaway, ticket })
+        Ok(Self { name: scratch, server, ticket })
     }
 
     /// Returns its present name.
@@ -89,12 +88,9 @@ impl Scratch {
             let _ = self.remove().await; // a removal that failed is reported by the final drain
             return Err(error);
         }
-        if self.throwaway {
-            // The server goes at the end of the run, and the database with it.
-            drop(self.ticket);
-        } else {
-            self.ticket.keep()?;
-        }
+        // On a throwaway server the database goes with its server, which is journaled itself: asking a server that was
+        // removed meanwhile would wait for an answer that never comes.
+        self.ticket.keep()?;
         Ok(replaces.then_some(before))
     }
 }

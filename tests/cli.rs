@@ -99,6 +99,14 @@ fn a_dry_run_of_each_stock_script_changes_nothing() {
         ("demo", "folder=estate"),
         ("demo_postgres", "folder=estate"),
         ("drill", "backup=absent.sql.gz"),
+        ("backup_database", "source=absent.sqlite"),
+        ("backup_stats", "max_age=1h"),
+        ("daily_check", "max_age=1h"),
+        ("full_backup", "source=absent.sqlite"),
+        ("list_backups", "details=true"),
+        ("prune", "daily=7"),
+        ("restore", "set=absent"),
+        ("verify_backup", "set=absent"),
         ("verify_restore", "backup=absent.sql.gz"),
     ] {
         let world = World::new(PROGRAM);
@@ -116,7 +124,20 @@ fn a_dry_run_of_each_stock_script_changes_nothing() {
 fn stock_scripts_and_forks_have_no_findings() {
     let world = World::new(PROGRAM);
     let listed = world.run(&["list"]).expect(0).stdout;
-    for script in ["demo", "demo_postgres", "drill", "verify_restore"] {
+    for script in [
+        "backup_database",
+        "backup_stats",
+        "daily_check",
+        "demo",
+        "demo_postgres",
+        "drill",
+        "full_backup",
+        "list_backups",
+        "prune",
+        "restore",
+        "verify_backup",
+        "verify_restore",
+    ] {
         assert!(listed.contains(script), "{listed}");
         world.run(&["check", script]).expect(0);
         let help = world.run(&["help", script]).expect(0).stdout;

@@ -51,6 +51,14 @@ impl Origin {
         }
     }
 
+    /// Returns what `runner` calls it by.
+    pub fn called(&self) -> String {
+        match self {
+            Origin::File { .. } => self.shown(),
+            Origin::Embedded(name) => name.clone(),
+        }
+    }
+
     /// Returns the bare file name.
     pub fn file_name(&self) -> String {
         match self {
@@ -227,8 +235,11 @@ impl ModuleResolver for Loader {
         if let Some(module) = self.lock().modules.get(&origin) {
             return Ok(module.clone());
         }
-        // Compiled anew: the engine of the run has the real verbs, the one that checked has their names only.
-        let ast = self.load(engine, &origin, at)?;
+        // What runs is what was hashed before the run: a file that was saved since, or a path that was put together while
+        // the script runs, is not in its evidence.
+        let compiled = self.lock().loaded.get(&origin).and_then(|(_, ast)| ast.clone());
+        let ast = compiled
+            .ok_or_else(|| not_found(&format!("{path}: an import is a plain text, known before the run"), at))?;
         let module = Module::eval_ast_as_new(Scope::new(), &ast, engine)
             .map_err(|e| Box::new(EvalAltResult::ErrorInModule(origin.shown(), e, at)))?;
         let module: Shared<Module> = module.into();

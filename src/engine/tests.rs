@@ -116,6 +116,16 @@ fn what_runs_is_what_was_hashed_before_the_run() {
 }
 
 #[test]
+fn a_comparison_of_nothing_is_an_error_and_no_pass() {
+    let empty = "with_sandbox(#{ engine: \"sqlite\" }, |server| {
+        check(\"equal\", compare(server.database(\"a\"), server.database(\"b\")).equal);
+    });";
+    let ended = World::with(empty).run();
+    assert_eq!(ended.verdict.exit_code, 2);
+    assert!(ended.failure().message.starts_with("there is nothing to compare"), "{}", ended.failure().message);
+}
+
+#[test]
 fn every_limit_ends_a_script_that_runs_wild() {
     for wild in [
         "let n = 0; loop { n += 1; }",

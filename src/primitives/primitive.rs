@@ -221,7 +221,8 @@ mod tests {
         BREAKS.register(&mut module, Some(&Host::new(run)));
         let mut engine = rhai::Engine::new();
         engine.register_global_module(module.into());
-        let script = "try { breaks(); } catch (e) { `${e.kind}: ${e.message}: ${e.causes[0]}` }";
+        let script =
+            "let told = (); try { breaks(); } catch (e) { told = `${e.kind}: ${e.message}: ${e.causes[0]}`; } told";
         let told = engine.eval::<String>(script).unwrap();
         assert_eq!(told, "bug: breaks broke inside runner: this is our bug: wires crossed");
     }

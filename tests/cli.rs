@@ -25,6 +25,15 @@ fn each_way_out_has_its_exit_code() {
 }
 
 #[test]
+fn parameters_come_from_the_command_line_or_a_variable() {
+    let script = "log(`${param(\"a\", 1, \"\")} ${param(\"b\", \"x\", \"\")}`);";
+    let set = world(script).with_env("RUNNER_SET", "a=2\nb=y");
+    set.run(&["main.rhai"]).expect(0).told("2 y");
+    set.run(&["main.rhai", "--set", "b=z"]).expect(0).told("2 z");
+    world(script).with_env("RUNNER_SET", "a").run(&["main.rhai"]).expect(2).told("RUNNER_SET");
+}
+
+#[test]
 fn signals_stop_a_run_and_clean_up() {
     for (signal, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143), (Signal::SIGHUP, 143)] {
         let world = world("let dir = temp_dir(); defer(|| log(\"the last words\")); step(\"wait\", || sleep(\"1h\"));");

@@ -138,6 +138,19 @@ fn stock_scripts_and_forks_have_no_findings() {
 }
 
 #[test]
+fn a_fork_knows_whether_the_stock_script_moved_on() {
+    let world = World::new(PROGRAM);
+    world.run(&["fork", "drill"]).expect(0);
+    assert!(world.run(&["list"]).expect(0).stdout.contains("drill.rhai  forked from drill, up to date"));
+    let fork = std::fs::read_to_string(world.path("drill.rhai")).unwrap();
+    world.write("drill.rhai", &fork.replace("30m", "10m"));
+    assert!(world.run(&["list"]).expect(0).stdout.contains("up to date"), "editing the fork is what it is for");
+    let (script, note) = fork.trim_end().rsplit_once(' ').unwrap();
+    world.write("drill.rhai", &format!("{script} {}\n", "0".repeat(note.len())));
+    assert!(world.run(&["list"]).expect(0).stdout.contains("the stock script changed since"));
+}
+
+#[test]
 fn watching_reruns_on_a_save_of_the_script_or_an_import_and_ends_with_ctrl_c() {
     let world =
         world("import \"lib/words\" as words;\nlog(words::say());").file("lib/words.rhai", "fn say() { \"first\" }");

@@ -5,6 +5,10 @@ use runner_test_support::World;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_runner");
 
+/// The pages whose scripts and commands are tried.
+const PAGES: [&str; 4] =
+    ["README.md", "docs/writing-scripts.md", "docs/runbooks/drill.md", "docs/runbooks/verify_restore.md"];
+
 fn page(name: &str) -> String {
     std::fs::read_to_string(format!("{}/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
 }
@@ -23,7 +27,7 @@ fn blocks(page: &str, kind: &str) -> Vec<String> {
 
 #[test]
 fn every_script_in_the_pages_compiles_without_findings() {
-    for name in ["README.md", "docs/runbooks/drill.md", "docs/runbooks/verify_restore.md"] {
+    for name in PAGES {
         for (n, script) in blocks(&page(name), "rhai").iter().enumerate() {
             let world = World::new(PROGRAM).file("example.rhai", script);
             let ended = world.run(&["check", "example.rhai"]);
@@ -33,8 +37,16 @@ fn every_script_in_the_pages_compiles_without_findings() {
 }
 
 #[test]
+fn every_script_of_the_tutorial_runs() {
+    let page = page("docs/writing-scripts.md");
+    for script in blocks(&page, "rhai") {
+        World::new(PROGRAM).file("example.rhai", &script).run(&["example.rhai"]).expect(0);
+    }
+}
+
+#[test]
 fn every_command_in_the_pages_is_understood() {
-    for name in ["README.md", "docs/runbooks/drill.md", "docs/runbooks/verify_restore.md"] {
+    for name in PAGES {
         for line in blocks(&page(name), "sh").iter().flat_map(|block| block.lines()) {
             let Some(arguments) = line.strip_prefix("runner ") else { continue };
             let arguments: Vec<_> = arguments.split(" #").next().unwrap().split_whitespace().collect();

@@ -17,7 +17,9 @@ use crate::script::did_you_mean;
 const SCRIPTS: &[(&str, &str)] = &[
     ("demo", include_str!("../../scripts/demo.rhai")),
     ("demo_postgres", include_str!("../../scripts/demo_postgres.rhai")),
+    ("disaster_test", include_str!("../../scripts/disaster_test.rhai")),
     ("drill", include_str!("../../scripts/drill.rhai")),
+    ("scheduled_verification", include_str!("../../scripts/scheduled_verification.rhai")),
     ("verify_restore", include_str!("../../scripts/verify_restore.rhai")),
 ];
 

@@ -125,7 +125,7 @@ fn a_dry_run_of_each_stock_script_changes_nothing() {
 fn stock_scripts_and_forks_have_no_findings() {
     let world = World::new(PROGRAM);
     let listed = world.run(&["list"]).expect(0).stdout;
-    for script in ["demo", "demo_postgres", "disaster_test", "drill", "scheduled_verification", "verify_restore"] {
+    for script in runner::engine::stock_names() {
         assert!(listed.contains(script), "{listed}");
         world.run(&["check", script]).expect(0);
         let help = world.run(&["help", script]).expect(0).stdout;

@@ -62,6 +62,39 @@ fn two_backups_are_compared_without_restoring_them() {
     world.run(&[&[script.as_str()], &set[..], &["--set", "most=60"]].concat()).expect(0);
 }
 
+/// A Compose project with one service and its volume, by a prefix of their names.
+struct Shop(String);
+
+impl Shop {
+    fn open(image: &str) -> Self {
+        let shop = Self(format!("runner-test-{}-shop-", std::process::id()));
+        let labels = [
+            format!("com.docker.compose.project={}", shop.name("project")),
+            "com.docker.compose.service=api".to_owned(),
+        ];
+        let (api, mount) = (shop.name("api"), format!("{}:/uploads", shop.name("uploads")));
+        let run = ["run", "-d", "--init", "--name", &api, "-v", &mount, "--label", &labels[0], "--label", &labels[1]];
+        docker(&[&run[..], &["--entrypoint", "sh", image, "-c", "echo hi > /uploads/a; sleep 600"]].concat());
+        shop
+    }
+
+    fn name(&self, name: &str) -> String {
+        format!("{}{name}", self.0)
+    }
+}
+
+impl Drop for Shop {
+    fn drop(&mut self) {
+        docker(&["rm", "-f", &self.name("api")]);
+        docker(&["volume", "rm", "-f", &self.name("uploads"), &self.name("drill")]);
+    }
+}
+
+fn docker(arguments: &[&str]) {
+    let out = std::process::Command::new("docker").args(arguments).output().unwrap();
+    assert!(out.status.success(), "docker {arguments:?}: {}", String::from_utf8_lossy(&out.stderr));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_example_that_needs_a_server_runs_on_one() {
     let Some(server) = postgres().await else { return };
@@ -75,6 +108,7 @@ async fn every_example_that_needs_a_server_runs_on_one() {
     let (host, port, user) = (address.host().to_string(), address.port(), address.user().to_owned());
     let password = address.password().map_or("", |p| p.expose());
     let url = format!("host={host} port={port} user={user} password={password} dbname=orders");
+    let shop = Shop::open(&image);
     let real = [
         ("postgres://backup@db.example.com:5432/orders", url.clone()),
         ("host: \"db.example.com\", user: \"backup\"", format!("host: \"{host}\", port: {port}, user: \"{user}\"")),
@@ -82,13 +116,21 @@ async fn every_example_that_needs_a_server_runs_on_one() {
         ("shop_postgres", container.to_owned()),
         ("shop-db-1", container.to_owned()),
         ("postgres:16", image),
+        ("backups/shop_uploads_20260101_020000.tar.gz", "backups/uploads.tar.gz".to_owned()),
+        ("shop_uploads", shop.name("uploads")),
+        ("drill_uploads", shop.name("drill")),
+        ("\"shop_\"", format!("\"{}\"", shop.0)),
+        ("\"shop\"", format!("\"{}\"", shop.name("project"))),
     ];
     let world = World::new(PROGRAM)
         .with_env("DB_PASSWORD", password)
         .with_env("DRILL_PASSWORD", "drill-canary")
         // Nobody listens there: a notice that cannot be delivered changes no verdict.
         .with_env("SLACK_WEBHOOK", "http://127.0.0.1:9/hook")
-        .file("backup.rhai", &format!("dump(postgres(\"{url}\"), \"backups/orders.sql.gz\");"));
+        .file("backup.rhai", &format!(
+            "dump(postgres(\"{url}\"), \"backups/orders.sql.gz\"); backup_volume(\"{}\", \"backups/uploads.tar.gz\");",
+            shop.name("uploads")
+        ));
     world.run(&["backup.rhai"]).expect(0);
     let mut ran = 0;
     for (verb, example) in examples() {

@@ -25,6 +25,8 @@ pub enum Group {
     Primitives,
     /// Files and folders.
     Files,
+    /// Docker's volumes and the services of Compose.
+    Docker,
 }
 
 impl Group {
@@ -37,6 +39,7 @@ impl Group {
             Group::Databases => "Databases",
             Group::Primitives => "Backup, restore, compare",
             Group::Files => "Files",
+            Group::Docker => "Volumes and services",
         }
     }
 }

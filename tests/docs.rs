@@ -9,7 +9,11 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_runner");
 fn pages() -> Vec<String> {
     let runbooks = std::fs::read_dir(format!("{}/docs/runbooks", env!("CARGO_MANIFEST_DIR"))).unwrap();
     let runbooks = runbooks.map(|e| format!("docs/runbooks/{}", e.unwrap().file_name().to_string_lossy()));
-    ["README.md", "docs/writing-scripts.md"].into_iter().map(str::to_owned).chain(runbooks).collect()
+    ["README.md", "docs/backup-strategy.md", "docs/writing-scripts.md"]
+        .into_iter()
+        .map(str::to_owned)
+        .chain(runbooks)
+        .collect()
 }
 
 fn page(name: &str) -> String {

@@ -25,6 +25,15 @@ fn each_way_out_has_its_exit_code() {
 }
 
 #[test]
+fn parameters_come_from_the_command_line_or_a_variable() {
+    let script = "log(`${param(\"a\", 1, \"\")} ${param(\"b\", \"x\", \"\")}`);";
+    let set = world(script).with_env("RUNNER_SET", "a=2\nb=y");
+    set.run(&["main.rhai"]).expect(0).told("2 y");
+    set.run(&["main.rhai", "--set", "b=z"]).expect(0).told("2 z");
+    world(script).with_env("RUNNER_SET", "a").run(&["main.rhai"]).expect(2).told("RUNNER_SET");
+}
+
+#[test]
 fn signals_stop_a_run_and_clean_up() {
     for (signal, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143), (Signal::SIGHUP, 143)] {
         let world = world("let dir = temp_dir(); defer(|| log(\"the last words\")); step(\"wait\", || sleep(\"1h\"));");
@@ -124,20 +133,7 @@ fn a_dry_run_of_each_stock_script_changes_nothing() {
 fn stock_scripts_and_forks_have_no_findings() {
     let world = World::new(PROGRAM);
     let listed = world.run(&["list"]).expect(0).stdout;
-    for script in [
-        "backup_database",
-        "backup_stats",
-        "daily_check",
-        "demo",
-        "demo_postgres",
-        "drill",
-        "full_backup",
-        "list_backups",
-        "prune",
-        "restore",
-        "verify_backup",
-        "verify_restore",
-    ] {
+    for script in runner::engine::stock_names() {
         assert!(listed.contains(script), "{listed}");
         world.run(&["check", script]).expect(0);
         let help = world.run(&["help", script]).expect(0).stdout;
@@ -147,6 +143,19 @@ fn stock_scripts_and_forks_have_no_findings() {
         world.run(&["fork", script]).expect(3);
     }
     world.run(&["check", "drlil"]).expect(2).told("did you mean `drill`?");
+}
+
+#[test]
+fn a_fork_knows_whether_the_stock_script_moved_on() {
+    let world = World::new(PROGRAM);
+    world.run(&["fork", "drill"]).expect(0);
+    assert!(world.run(&["list"]).expect(0).stdout.contains("drill.rhai  forked from drill, up to date"));
+    let fork = std::fs::read_to_string(world.path("drill.rhai")).unwrap();
+    world.write("drill.rhai", &fork.replace("30m", "10m"));
+    assert!(world.run(&["list"]).expect(0).stdout.contains("up to date"), "editing the fork is what it is for");
+    let (script, note) = fork.trim_end().rsplit_once(' ').unwrap();
+    world.write("drill.rhai", &format!("{script} {}\n", "0".repeat(note.len())));
+    assert!(world.run(&["list"]).expect(0).stdout.contains("the stock script changed since"));
 }
 
 #[test]

@@ -5,6 +5,17 @@ use runner_test_support::World;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_runner");
 
+/// Returns the pages whose scripts and commands are tried.
+fn pages() -> Vec<String> {
+    let runbooks = std::fs::read_dir(format!("{}/docs/runbooks", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let runbooks = runbooks.map(|e| format!("docs/runbooks/{}", e.unwrap().file_name().to_string_lossy()));
+    ["README.md", "docs/backup-strategy.md", "docs/writing-scripts.md"]
+        .into_iter()
+        .map(str::to_owned)
+        .chain(runbooks)
+        .collect()
+}
+
 fn page(name: &str) -> String {
     std::fs::read_to_string(format!("{}/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
 }
@@ -23,8 +34,8 @@ fn blocks(page: &str, kind: &str) -> Vec<String> {
 
 #[test]
 fn every_script_in_the_pages_compiles_without_findings() {
-    for name in ["README.md", "docs/runbooks/drill.md", "docs/runbooks/verify_restore.md"] {
-        for (n, script) in blocks(&page(name), "rhai").iter().enumerate() {
+    for name in pages() {
+        for (n, script) in blocks(&page(&name), "rhai").iter().enumerate() {
             let world = World::new(PROGRAM).file("example.rhai", script);
             let ended = world.run(&["check", "example.rhai"]);
             assert_eq!(ended.code, 0, "{name}, script {n}: {}{}", ended.stdout, ended.stderr);
@@ -33,12 +44,21 @@ fn every_script_in_the_pages_compiles_without_findings() {
 }
 
 #[test]
+fn every_script_of_the_tutorial_runs() {
+    let page = page("docs/writing-scripts.md");
+    for script in blocks(&page, "rhai") {
+        World::new(PROGRAM).file("example.rhai", &script).run(&["example.rhai"]).expect(0);
+    }
+}
+
+#[test]
 fn every_command_in_the_pages_is_understood() {
-    for name in ["README.md", "docs/runbooks/drill.md", "docs/runbooks/verify_restore.md"] {
-        for line in blocks(&page(name), "sh").iter().flat_map(|block| block.lines()) {
+    for name in pages() {
+        for line in blocks(&page(&name), "sh").iter().flat_map(|block| block.lines()) {
             let Some(arguments) = line.strip_prefix("runner ") else { continue };
             let arguments: Vec<_> = arguments.split(" #").next().unwrap().split_whitespace().collect();
-            let script = arguments.iter().find(|a| a.ends_with(".rhai") || ["drill", "verify_restore"].contains(a));
+            let stands = |a: &&&str| a.ends_with(".rhai") || runner::engine::stock_names().any(|n| n == **a);
+            let script = arguments.iter().find(stands);
             let world = World::new(PROGRAM).file("drill.rhai", "log(1);");
             let shown = match script {
                 Some(script) => world.run(&["help", script]),

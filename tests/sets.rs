@@ -4,7 +4,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use runner_test_support::{Ended, World, docker_image, postgres};
+use runner_test_support::{Ended, World, docker_image, not_run, postgres};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_runner");
 
@@ -317,4 +317,54 @@ fn a_killed_run_leaves_nothing_that_looks_like_a_set_and_the_next_one_clears_up(
     started.signal(nix::sys::signal::Signal::SIGINT);
     started.end().expect(130);
     assert_eq!(world.names("backups"), Vec::<String>::new());
+}
+
+fn docker(arguments: &[&str]) {
+    let ended = std::process::Command::new("docker").args(arguments).output().unwrap();
+    assert!(ended.status.success(), "docker {arguments:?}: {}", String::from_utf8_lossy(&ended.stderr));
+}
+
+/// A Docker volume that goes with the test.
+struct Volume(String);
+
+impl Drop for Volume {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("docker").args(["volume", "rm", "-f", &self.0]).output();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_docker_volume_is_part_of_a_set_and_comes_back() {
+    let Some(image) = docker_image().await else { return not_run("there is no Docker") };
+    let volume = Volume(format!("runner-test-sets-{}", std::process::id()));
+    let world = estate();
+    let carrier = format!("{}-carrier", volume.0);
+    docker(&[
+        "create",
+        "--name",
+        &carrier,
+        "-v",
+        &format!("{}:/volume", volume.0),
+        "--entrypoint",
+        "sleep",
+        &image,
+        "1",
+    ]);
+    docker(&["cp", &format!("{}/.", world.path("outputs").display()), &format!("{carrier}:/volume")]);
+    docker(&["rm", &carrier]);
+    let named = format!("volumes={}", volume.0);
+    run(&world, "full_backup", &["type=files", &named]).expect(0);
+    let set = world.path("backups").join(sets(&world).remove(0));
+    let component = format!("docker_volume_{}", volume.0);
+    let facts = &metadata(&set)["components"][&component];
+    assert_eq!(facts["filename"], format!("{}.tar.gz", volume.0));
+    assert!(set.join("docker_volumes").join(facts["filename"].as_str().unwrap()).exists());
+
+    docker(&["volume", "rm", &volume.0]);
+    run(&world, "restore", &[&format!("components={component}")]).expect(0).told("every entry is back");
+    docker(&["volume", "inspect", &volume.0]);
+    // A volume that is not there is a component that fails.
+    run(&world, "full_backup", &["type=files", "volumes=runner-test-no-such-volume", "folder=other"])
+        .expect(2)
+        .told("not whole");
 }

@@ -1,5 +1,6 @@
 //! The options of every command, whose doc comments are the help text.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use super::output::{ColorChoice, Level};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::units;
 
 /// Backups and recovery drills as scripts.
@@ -34,10 +35,10 @@ pub(super) struct Global {
     #[arg(long, global = true, env = "RUNNER_JSON")]
     pub(super) json: bool,
     /// Tell failures and the verdict only
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    #[arg(short, long, global = true, env = "RUNNER_QUIET", conflicts_with = "verbose")]
     quiet: bool,
     /// Tell the facts behind each step, too
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, env = "RUNNER_VERBOSE")]
     verbose: bool,
     /// When to use colours; NO_COLOR is honoured
     #[arg(long, global = true, env = "RUNNER_COLOR", value_name = "WHEN", default_value = "auto")]
@@ -98,7 +99,7 @@ pub(super) enum Command {
 /// How a run is done.
 #[derive(Args, Clone, Default)]
 pub(super) struct How {
-    /// Set a parameter of the script; repeat for more
+    /// Set a parameter of the script; repeat for more. The variable RUNNER_SET holds one a line
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = pair)]
     pub(super) set: Vec<(String, String)>,
     /// Announce effects instead of having them
@@ -122,6 +123,18 @@ pub(super) struct How {
     /// What no script may write to
     #[arg(long, value_name = "FILE", default_value = "runner.toml", env = "RUNNER_CONFIG")]
     pub(super) config: PathBuf,
+}
+
+impl How {
+    /// Returns the parameters that were set; the command line wins over the variable.
+    pub(super) fn parameters(&self) -> Result<BTreeMap<String, String>> {
+        let lines = std::env::var("RUNNER_SET").unwrap_or_default();
+        let lines = lines.lines().map(str::trim).filter(|line| !line.is_empty());
+        let set = lines.map(pair).collect::<Result<Vec<_>, String>>();
+        let set =
+            set.map_err(|why| Error::new(Kind::Usage, "could not read the variable RUNNER_SET").caused_by(why))?;
+        Ok(set.into_iter().chain(self.set.iter().cloned()).collect())
+    }
 }
 
 #[derive(Args)]

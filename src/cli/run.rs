@@ -57,7 +57,7 @@ impl<'a> Stage<'a> {
                 return Ok(exit::BROKE);
             }
         };
-        let set: BTreeMap<_, _> = self.how.set.iter().cloned().collect();
+        let set = self.how.parameters()?;
         script.accept(&set)?;
         let options = self.options(set)?;
         if !options.dry_run {

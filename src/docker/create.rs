@@ -217,7 +217,7 @@ fn next_name(run: &str) -> String {
 }
 
 /// What the Engine takes as a name; a slash or colon would turn a volume into a folder of the host.
-fn is_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphanumeric())
         && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'))
 }

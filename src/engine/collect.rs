@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::cleanup::{self, Leftover, Record};
-use crate::docker::{Engine, collect_container, collect_process};
+use crate::docker::{Engine, collect_container, collect_process, collect_volume};
 use crate::error::{Error, Kind, Result};
 use crate::files::{temp_folder, unfinished};
 use crate::postgres::{collect_cluster, collect_database, collect_scratch};
@@ -49,6 +49,7 @@ pub async fn collect(state_dir: &Path) -> Result<Collected> {
 async fn remove(engine: &Engine, record: &Record) -> Result<()> {
     match record.kind.as_str() {
         "container" => collect_container(engine, record).await,
+        "volume" => collect_volume(engine, record).await,
         "process" => collect_process(engine, record).await,
         "cluster" => collect_cluster(record).await,
         "database" => collect_database(record).await,

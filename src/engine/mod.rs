@@ -88,7 +88,7 @@ impl Script {
                 let error = Error::new(Kind::Usage, format!("the script has no parameter `{name}`"));
                 let hint = crate::script::did_you_mean(name, self.parameters.iter().map(|p| p.name.as_str()));
                 return Err(
-                    error.hint(hint.unwrap_or_else(|| format!("runner help {} lists them", self.origin.shown())))
+                    error.hint(hint.unwrap_or_else(|| format!("runner help {} lists them", self.origin.called())))
                 );
             }
         }
@@ -117,7 +117,7 @@ pub fn execute(script: &Script, run: &Arc<Run>) -> Verdict {
     run.journal.record(Event::Started {
         run: run.id.clone(),
         at: run.started_at,
-        script: script.origin.shown(),
+        script: script.origin.called(),
         sources,
         tool: concat!("runner ", env!("CARGO_PKG_VERSION")).into(),
         dry_run: run.options.dry_run,

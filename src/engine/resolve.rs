@@ -17,14 +17,18 @@ use crate::script::did_you_mean;
 const SCRIPTS: &[(&str, &str)] = &[
     ("backup_database", include_str!("../../scripts/backup_database.rhai")),
     ("backup_stats", include_str!("../../scripts/backup_stats.rhai")),
+    ("backup_volumes", include_str!("../../scripts/backup_volumes.rhai")),
     ("daily_check", include_str!("../../scripts/daily_check.rhai")),
     ("demo", include_str!("../../scripts/demo.rhai")),
     ("demo_postgres", include_str!("../../scripts/demo_postgres.rhai")),
+    ("disaster_test", include_str!("../../scripts/disaster_test.rhai")),
     ("drill", include_str!("../../scripts/drill.rhai")),
     ("full_backup", include_str!("../../scripts/full_backup.rhai")),
     ("list_backups", include_str!("../../scripts/list_backups.rhai")),
     ("prune", include_str!("../../scripts/prune.rhai")),
     ("restore", include_str!("../../scripts/restore.rhai")),
+    ("restore_volume", include_str!("../../scripts/restore_volume.rhai")),
+    ("scheduled_verification", include_str!("../../scripts/scheduled_verification.rhai")),
     ("verify_backup", include_str!("../../scripts/verify_backup.rhai")),
     ("verify_restore", include_str!("../../scripts/verify_restore.rhai")),
 ];
@@ -59,6 +63,14 @@ impl Origin {
         match self {
             Origin::File { shown, .. } => shown.display().to_string(),
             Origin::Embedded(name) => format!("<{name}>"),
+        }
+    }
+
+    /// Returns what `runner` calls it by.
+    pub fn called(&self) -> String {
+        match self {
+            Origin::File { .. } => self.shown(),
+            Origin::Embedded(name) => name.clone(),
         }
     }
 
@@ -238,8 +250,11 @@ impl ModuleResolver for Loader {
         if let Some(module) = self.lock().modules.get(&origin) {
             return Ok(module.clone());
         }
-        // Compiled anew: the engine of the run has the real verbs, the one that checked has their names only.
-        let ast = self.load(engine, &origin, at)?;
+        // What runs is what was hashed before the run: a file that was saved since, or a path that was put together while
+        // the script runs, is not in its evidence.
+        let compiled = self.lock().loaded.get(&origin).and_then(|(_, ast)| ast.clone());
+        let ast = compiled
+            .ok_or_else(|| not_found(&format!("{path}: an import is a plain text, known before the run"), at))?;
         let module = Module::eval_ast_as_new(Scope::new(), &ast, engine)
             .map_err(|e| Box::new(EvalAltResult::ErrorInModule(origin.shown(), e, at)))?;
         let module: Shared<Module> = module.into();

@@ -106,6 +106,26 @@ fn modules_work_and_their_errors_name_their_own_file_and_the_calls() {
 }
 
 #[test]
+fn what_runs_is_what_was_hashed_before_the_run() {
+    let world = World::with("import \"lib/a\" as a;\nlog(a::say());").file("lib/a.rhai", "fn say() { \"first\" }");
+    let path = world.folder.path().join("lib/a.rhai");
+    let ended = world.run_with(Options::default(), |_| std::fs::write(path, "fn say() { \"saved since\" }").unwrap());
+    assert_eq!(ended.said(), ["first"]);
+    let (_, failure) = failure_of("let name = \"lib/a\"; import name as a;");
+    assert!(failure.message.contains("could not import"), "{}", failure.message);
+}
+
+#[test]
+fn a_comparison_of_nothing_is_an_error_and_no_pass() {
+    let empty = "with_sandbox(#{ engine: \"sqlite\" }, |server| {
+        check(\"equal\", compare(server.database(\"a\"), server.database(\"b\")).equal);
+    });";
+    let ended = World::with(empty).run();
+    assert_eq!(ended.verdict.exit_code, 2);
+    assert!(ended.failure().message.starts_with("there is nothing to compare"), "{}", ended.failure().message);
+}
+
+#[test]
 fn every_limit_ends_a_script_that_runs_wild() {
     for wild in [
         "let n = 0; loop { n += 1; }",

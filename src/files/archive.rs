@@ -23,7 +23,7 @@ use crate::error::{Error, Kind, Result};
 use crate::progress::Progress;
 
 /// Level 2 of zlib-rs packs text about as well as gzip's default at several times its speed.
-const LEVEL: u32 = 2;
+pub(super) const LEVEL: u32 = 2;
 
 /// The most cautions that are listed; a folder of a million links needs no million lines.
 const CAUTIONS: usize = 100;
@@ -256,7 +256,7 @@ impl Packing<'_> {
 }
 
 /// Names the checksum, the inventory and, last, the archive: whoever finds it finds the other two.
-fn seal(to: &Path, sha256: Digest, inventory: AtomicFile, file: AtomicFile) -> Result<()> {
+pub(super) fn seal(to: &Path, sha256: Digest, inventory: AtomicFile, file: AtomicFile) -> Result<()> {
     checksums::write_sidecar(to, sha256)?;
     let taken_back = |error, paths: &[PathBuf]| {
         for path in paths {

@@ -140,7 +140,12 @@ fn free_space(folder: &Path) -> Result<u64> {
     Ok(facts.blocks_available().saturating_mul(facts.fragment_size()))
 }
 
-fn check_digest(archive: &Path, found: Digest, sidecar: Option<Digest>, inventory: Option<Digest>) -> Result<()> {
+pub(super) fn check_digest(
+    archive: &Path,
+    found: Digest,
+    sidecar: Option<Digest>,
+    inventory: Option<Digest>,
+) -> Result<()> {
     for (expected, list) in [(sidecar, "checksum"), (inventory, "inventory")] {
         if expected.is_some_and(|expected| expected != found) {
             return Err(Error::new(

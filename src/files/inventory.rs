@@ -108,6 +108,7 @@ pub(crate) struct Writer {
     to: PathBuf,
     out: BufWriter<AtomicFile>,
     entries: u64,
+    origin: Option<serde_json::Value>,
 }
 
 impl Writer {
@@ -116,7 +117,7 @@ impl Writer {
         let to = inventory_path(archive);
         let mut out = BufWriter::new(AtomicFile::create(&to)?);
         write!(out, "{{\"format\":\"{FORMAT}\",\"entries\":[").map_err(|e| Error::io("write", &to, &e))?;
-        Ok(Self { to, out, entries: 0 })
+        Ok(Self { to, out, entries: 0, origin: None })
     }
 
     /// Adds one entry.
@@ -125,6 +126,11 @@ impl Writer {
         self.entries += 1;
         self.out.write_all(comma.as_bytes()).map_err(|e| Error::io("write", &self.to, &e))?;
         serde_json::to_writer(&mut self.out, entry).map_err(|e| Error::io("write", &self.to, &e.into()))
+    }
+
+    /// Says what the archive was made from, where that is no folder.
+    pub(crate) fn set_origin(&mut self, origin: serde_json::Value) {
+        self.origin = Some(origin);
     }
 
     /// Returns how many entries there are.
@@ -137,6 +143,10 @@ impl Writer {
         let failed = |e: &std::io::Error| Error::io("write", &self.to, e);
         self.out.write_all(b"\n],\"archive\":").map_err(|e| failed(&e))?;
         serde_json::to_writer(&mut self.out, archive).map_err(|e| failed(&e.into()))?;
+        if let Some(origin) = &self.origin {
+            self.out.write_all(b",\"origin\":").map_err(|e| failed(&e))?;
+            serde_json::to_writer(&mut self.out, origin).map_err(|e| failed(&e.into()))?;
+        }
         self.out.write_all(b"}\n").map_err(|e| failed(&e))?;
         let Self { to, out, .. } = self;
         out.into_inner().map_err(|e| Error::io("write", &to, e.error()))
@@ -147,6 +157,8 @@ impl Writer {
 pub(crate) struct Inventory {
     /// The archive it was written for.
     pub(crate) archive: ArchiveFacts,
+    /// What it was made from, where that is no folder.
+    pub(crate) origin: Option<serde_json::Value>,
     entries: HashMap<PathBuf, Entry>,
 }
 
@@ -155,6 +167,8 @@ struct Document {
     format: String,
     entries: Vec<Entry>,
     archive: ArchiveFacts,
+    #[serde(default)]
+    origin: Option<serde_json::Value>,
 }
 
 impl Inventory {
@@ -183,7 +197,7 @@ impl Inventory {
         if entries.len() != listed {
             return Err(damaged("it lists an entry twice".into()));
         }
-        Ok(Some(Self { archive: document.archive, entries }))
+        Ok(Some(Self { archive: document.archive, origin: document.origin, entries }))
     }
 
     /// Checks one entry that the archive really holds.

@@ -11,6 +11,7 @@ pub mod listing;
 pub mod members;
 pub(crate) mod safe_path;
 mod tar_reader;
+pub mod tar_stream;
 pub mod temp_folder;
 pub mod unfinished;
 mod unpacking;

@@ -30,6 +30,8 @@ pub(crate) struct Head {
     pub(crate) mode: u32,
     /// The time of the last write in seconds.
     pub(crate) modified: u64,
+    /// The owner's number and the group's.
+    pub(crate) owner: (u64, u64),
     /// How many bytes follow.
     pub(crate) size: u64,
 }
@@ -49,6 +51,8 @@ struct Records {
     target: Option<Vec<u8>>,
     size: Option<u64>,
     modified: Option<u64>,
+    owner: Option<u64>,
+    group: Option<u64>,
     pax_seen: bool,
 }
 
@@ -111,6 +115,11 @@ impl<'a, R: Read> TarReader<'a, R> {
                 Some(modified) => modified,
                 None => header.mtime().map_err(wrong)?,
             },
+            // Other readers take a field that is no number for 0, too.
+            owner: (
+                records.owner.or_else(|| header.uid().ok()).unwrap_or(0),
+                records.group.or_else(|| header.gid().ok()).unwrap_or(0),
+            ),
             size,
         };
         self.left = size;
@@ -185,8 +194,10 @@ impl<'a, R: Read> TarReader<'a, R> {
                     let whole = value.split(|b| *b == b'.').next().unwrap_or(value);
                     records.modified = Some(number(whole).unwrap_or(0));
                 }
+                b"uid" => records.owner = number(value),
+                b"gid" => records.group = number(value),
                 key if key.starts_with(b"GNU.sparse.") => return Err(self.damaged("sparse files are not taken")),
-                _ => {} // owners, access times, attributes: stripped
+                _ => {} // names of owners, access times, attributes: stripped
             }
         }
         Ok(())

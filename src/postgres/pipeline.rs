@@ -23,10 +23,10 @@ use crate::files::digest::{Digest, Hasher};
 use crate::files::members::{Packer, Packing};
 use crate::progress::Progress;
 
-/// The size of a member before packing.
-const MEMBER: usize = 2 << 20;
+/// The size of a member before packing. Each worker holds a few: twice this would bring a dump near its bound of 64 MiB.
+const MEMBER: usize = 1 << 20;
 /// More workers than this only cost memory: pg_dump's one stream cannot feed them.
-const MOST_WORKERS: usize = 8;
+const MOST_WORKERS: usize = 4;
 
 /// Where the members go.
 pub(super) struct Output {

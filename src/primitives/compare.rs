@@ -49,6 +49,10 @@ fn compare(call: &Call) -> Result<Comparison> {
     // Two live databases are read side by side.
     let (expected, found) = call.wait(async { tokio::try_join!(expected, found) })?;
     let comparison = compare::compare(&expected, &found, &scope)?;
+    if comparison.tables == 0 {
+        return Err(Error::new(Kind::Usage, "there is nothing to compare: neither side holds a table")
+            .hint("is it the right database? A comparison of nothing proves nothing"));
+    }
     drop(working);
     call.evidence(
         comparison.summary(),

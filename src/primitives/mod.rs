@@ -11,6 +11,7 @@ mod types;
 
 mod archive;
 mod backup;
+mod backup_volume;
 mod catalog;
 mod check;
 mod check_eq;
@@ -54,23 +55,28 @@ mod read_text;
 mod remove;
 mod restore;
 mod restore_folder;
+mod restore_volume;
 mod retention;
 mod rows;
 mod sandbox;
 mod scratch;
 mod secret;
+mod services;
 mod skip;
 mod sleep;
 mod slo;
 mod sqlite;
+mod start_services;
 mod stats;
 mod step;
+mod stop_services;
 mod temp_dir;
 mod timed;
 mod timestamp_name;
 mod unpin;
 mod verify_checksums;
 mod verify_set;
+mod volumes;
 mod wait_until;
 mod warn;
 mod with_sandbox;
@@ -159,6 +165,13 @@ pub const CATALOGUE: &[Primitive] = &[
     copy::COPY,
     remove::REMOVE,
     temp_dir::TEMP_DIR,
+    // docker
+    volumes::VOLUMES,
+    backup_volume::BACKUP_VOLUME,
+    restore_volume::RESTORE_VOLUME,
+    services::SERVICES,
+    stop_services::STOP_SERVICES,
+    start_services::START_SERVICES,
 ];
 
 /// Finds a verb by its name.

@@ -27,6 +27,8 @@ pub enum Group {
     Sets,
     /// Files and folders.
     Files,
+    /// Docker's volumes and the services of Compose.
+    Docker,
 }
 
 impl Group {
@@ -40,6 +42,7 @@ impl Group {
             Group::Primitives => "Backup, restore, compare",
             Group::Sets => "Backup sets",
             Group::Files => "Files",
+            Group::Docker => "Volumes and services",
         }
     }
 }
@@ -224,7 +227,8 @@ mod tests {
         BREAKS.register(&mut module, Some(&Host::new(run)));
         let mut engine = rhai::Engine::new();
         engine.register_global_module(module.into());
-        let script = "try { breaks(); } catch (e) { `${e.kind}: ${e.message}: ${e.causes[0]}` }";
+        let script =
+            "let told = (); try { breaks(); } catch (e) { told = `${e.kind}: ${e.message}: ${e.causes[0]}`; } told";
         let told = engine.eval::<String>(script).unwrap();
         assert_eq!(told, "bug: breaks broke inside runner: this is our bug: wires crossed");
     }

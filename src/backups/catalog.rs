@@ -168,5 +168,12 @@ fn candidate(set: &BackupSet) -> Candidate {
         (_, Some(_)) => Worth::Suspect,
         (_, None) => Worth::Whole,
     };
-    Candidate { name: set.name.clone(), taken_at: set.taken_at, size: set.size(), worth, pinned: set.pinned.is_some() }
+    Candidate {
+        name: set.name.clone(),
+        taken_at: set.taken_at,
+        size: set.size(),
+        worth,
+        pinned: set.pinned.is_some(),
+        components: set.metadata.iter().flat_map(|m| m.components.keys().cloned()).collect(),
+    }
 }

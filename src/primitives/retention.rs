@@ -17,8 +17,9 @@ pub(super) const RETENTION: Primitive = Primitive {
 Plans which backup sets stay, and changes nothing: a list of maps with `name`, `keep`, `reason` and `size`, newest first.
 
 Policy: `daily`, `weekly`, `monthly`, `yearly` (the newest set of each of that many days, weeks, months, years that have
-one; 0 when left out) and `max_size` ("50GB"; the oldest goes first). The newest verified set, the newest whole one and
-pinned sets always stay. Sets that are dated in the future, cannot be read or failed their verification count for nothing
+one; 0 when left out) and `max_size` ("50GB"; the oldest goes first). Sets of different components are judged apart: a newer
+dump of the database alone pushes no full set out. Of each kind the newest verified set and the newest whole one always
+stay, and pinned sets do. Sets that are dated in the future, cannot be read or failed their verification count for nothing
 and stay until an operator removes them.
 
 ```rhai

@@ -108,6 +108,14 @@ fn a_dry_run_of_each_stock_script_changes_nothing() {
         ("demo", "folder=estate"),
         ("demo_postgres", "folder=estate"),
         ("drill", "backup=absent.sql.gz"),
+        ("backup_database", "source=absent.sqlite"),
+        ("backup_stats", "max_age=1h"),
+        ("daily_check", "max_age=1h"),
+        ("full_backup", "source=absent.sqlite"),
+        ("list_backups", "details=true"),
+        ("prune", "daily=7"),
+        ("restore", "set=absent"),
+        ("verify_backup", "set=absent"),
         ("verify_restore", "backup=absent.sql.gz"),
     ] {
         let world = World::new(PROGRAM);

@@ -1,10 +1,20 @@
-//! Backups on disk: the file, the manifest that says what it holds, and the checksum that other tools read.
+//! Backups on disk: the file with its manifest and checksum, the set of components, the catalog of sets and retention.
 
 mod backup;
+mod catalog;
 mod content;
 mod manifest;
+mod retention;
+mod set;
+mod set_build;
+mod tree;
 
 pub use backup::{Backup, checksum_path, manifest_path, seal};
+pub use catalog::{Catalog, Stats};
 pub(crate) use content::damaged;
 pub use content::{Content, Inspection};
 pub use manifest::{FORMAT, Format, Manifest, Member, Section, Source};
+pub use retention::{Candidate, Decision, Policy, Worth, plan};
+pub use set::{BackupSet, Component, FAILED_PREFIX, Metadata, SET_PREFIX, Standing, Verified};
+pub use set_build::{Unfinished, component_name, set_name};
+pub use tree::{Tree, copy_tree, restore_tree};

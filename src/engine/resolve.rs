@@ -15,19 +15,30 @@ use crate::script::did_you_mean;
 
 /// The stock scripts, readable under `scripts/` and part of the program.
 const SCRIPTS: &[(&str, &str)] = &[
+    ("backup_database", include_str!("../../scripts/backup_database.rhai")),
+    ("backup_stats", include_str!("../../scripts/backup_stats.rhai")),
     ("backup_volumes", include_str!("../../scripts/backup_volumes.rhai")),
+    ("daily_check", include_str!("../../scripts/daily_check.rhai")),
     ("demo", include_str!("../../scripts/demo.rhai")),
     ("demo_postgres", include_str!("../../scripts/demo_postgres.rhai")),
     ("disaster_test", include_str!("../../scripts/disaster_test.rhai")),
     ("drill", include_str!("../../scripts/drill.rhai")),
+    ("full_backup", include_str!("../../scripts/full_backup.rhai")),
+    ("list_backups", include_str!("../../scripts/list_backups.rhai")),
+    ("prune", include_str!("../../scripts/prune.rhai")),
+    ("restore", include_str!("../../scripts/restore.rhai")),
     ("restore_volume", include_str!("../../scripts/restore_volume.rhai")),
     ("scheduled_verification", include_str!("../../scripts/scheduled_verification.rhai")),
+    ("verify_backup", include_str!("../../scripts/verify_backup.rhai")),
     ("verify_restore", include_str!("../../scripts/verify_restore.rhai")),
 ];
 
 /// The script library, readable under `stdlib/` and imported as `std/NAME`.
-const LIBRARY: &[(&str, &str)] =
-    &[("estate", include_str!("../../stdlib/estate.rhai")), ("places", include_str!("../../stdlib/places.rhai"))];
+const LIBRARY: &[(&str, &str)] = &[
+    ("estate", include_str!("../../stdlib/estate.rhai")),
+    ("places", include_str!("../../stdlib/places.rhai")),
+    ("sets", include_str!("../../stdlib/sets.rhai")),
+];
 
 /// A larger script is not one.
 const LARGEST: u64 = 1 << 20;

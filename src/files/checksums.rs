@@ -227,7 +227,7 @@ fn line(digest: Digest, path: &Path) -> Vec<u8> {
 }
 
 /// Reads a checksum file. Every line must be whole and harmless.
-fn lines(list: &Path) -> Result<Vec<(PathBuf, Digest)>> {
+pub(crate) fn lines(list: &Path) -> Result<Vec<(PathBuf, Digest)>> {
     let (file, _) = open(list)?;
     let mut reader = BufReader::new(file);
     let mut found = Vec::new();

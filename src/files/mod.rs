@@ -9,13 +9,13 @@ pub mod glob;
 pub mod inventory;
 pub mod listing;
 pub mod members;
-mod safe_path;
+pub(crate) mod safe_path;
 mod tar_reader;
 pub mod tar_stream;
 pub mod temp_folder;
 pub mod unfinished;
 mod unpacking;
-mod walk;
+pub(crate) mod walk;
 
 use std::fs::{File, Metadata};
 use std::os::unix::fs::OpenOptionsExt;

@@ -12,6 +12,7 @@ mod types;
 mod archive;
 mod backup;
 mod backup_volume;
+mod catalog;
 mod check;
 mod check_eq;
 mod checksum;
@@ -19,6 +20,8 @@ mod compare;
 mod confirm;
 mod container;
 mod copy;
+mod copy_folder;
+mod create;
 mod database;
 mod defer;
 mod dump;
@@ -29,23 +32,31 @@ mod extract;
 mod file_size;
 mod find_container;
 mod fingerprint;
+mod get;
 mod inspect_backup;
+mod latest;
+mod list;
 mod list_files;
 mod log;
+mod mark_verified;
 mod measure;
 mod notify;
 mod now;
 mod parallel;
 mod parallel_map;
 mod param;
+mod pin;
 mod postgres;
+mod prune;
 mod query;
 mod query_one;
 mod query_value;
 mod read_text;
 mod remove;
 mod restore;
+mod restore_folder;
 mod restore_volume;
+mod retention;
 mod rows;
 mod sandbox;
 mod scratch;
@@ -56,12 +67,15 @@ mod sleep;
 mod slo;
 mod sqlite;
 mod start_services;
+mod stats;
 mod step;
 mod stop_services;
 mod temp_dir;
 mod timed;
 mod timestamp_name;
+mod unpin;
 mod verify_checksums;
+mod verify_set;
 mod volumes;
 mod wait_until;
 mod warn;
@@ -123,6 +137,21 @@ pub const CATALOGUE: &[Primitive] = &[
     fingerprint::FINGERPRINT,
     inspect_backup::INSPECT_BACKUP,
     notify::NOTIFY,
+    // backup sets
+    catalog::CATALOG,
+    create::CREATE,
+    list::LIST,
+    latest::LATEST,
+    get::GET,
+    verify_set::VERIFY_SET,
+    mark_verified::MARK_VERIFIED,
+    pin::PIN,
+    unpin::UNPIN,
+    retention::RETENTION,
+    prune::PRUNE,
+    stats::STATS,
+    copy_folder::COPY_FOLDER,
+    restore_folder::RESTORE_FOLDER,
     // files
     archive::ARCHIVE,
     extract::EXTRACT,

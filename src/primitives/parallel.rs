@@ -39,11 +39,20 @@ check_eq("both", sizes, [2, 4]);
 /// Scripts nest closures in closures; the default of a thread is too small for that in a debug build.
 const STACK: usize = 32 << 20;
 
-/// Runs each closure with its argument on a thread of its own.
+/// Runs each closure with its argument on a thread of its own; the first error stops the others.
 pub(super) fn side_by_side(call: &Call, branches: Vec<(FnPtr, Option<Dynamic>)>) -> Raised<Dynamic> {
+    first_cause(run(call, branches, true))
+}
+
+/// Runs each closure to its own end, whatever becomes of the others.
+pub(super) fn each_to_its_end(call: &Call, branches: Vec<(FnPtr, Option<Dynamic>)>) -> Vec<Raised<Dynamic>> {
+    run(call, branches, false)
+}
+
+fn run(call: &Call, branches: Vec<(FnPtr, Option<Dynamic>)>, stop_others: bool) -> Vec<Raised<Dynamic>> {
     let token = call.token().child_token();
     let step = current().step;
-    let results: Vec<Raised<Dynamic>> = thread::scope(|threads| {
+    thread::scope(|threads| {
         let started: Vec<_> = branches
             .into_iter()
             .map(|(closure, argument)| {
@@ -55,7 +64,7 @@ pub(super) fn side_by_side(call: &Call, branches: Vec<(FnPtr, Option<Dynamic>)>)
                         Some(argument) => call.call(&closure, (argument,)),
                         None => call.call(&closure, ()),
                     });
-                    if result.is_err() {
+                    if stop_others && result.is_err() {
                         token.cancel();
                     }
                     result
@@ -70,8 +79,7 @@ pub(super) fn side_by_side(call: &Call, branches: Vec<(FnPtr, Option<Dynamic>)>)
                 Err(e) => Err(Error::new(Kind::Io, "could not start a thread").because(&e).into()),
             })
             .collect()
-    });
-    first_cause(results)
+    })
 }
 
 /// A captured variable is a cell behind a lock that a method call holds for as long as it runs: two branches that use
@@ -96,7 +104,7 @@ fn first_cause(results: Vec<Raised<Dynamic>>) -> Raised<Dynamic> {
     stopped.map_or(Ok(values.into()), Err)
 }
 
-fn is_stop(raise: &Raise) -> bool {
+pub(super) fn is_stop(raise: &Raise) -> bool {
     match raise {
         Raise::Ours(error) => error.kind() == Kind::Interrupted,
         Raise::Script(error) => matches!(error.unwrap_inner(), rhai::EvalAltResult::ErrorTerminated(..)),

@@ -23,6 +23,8 @@ pub enum Group {
     Databases,
     /// The work itself.
     Primitives,
+    /// Backup sets and catalogs.
+    Sets,
     /// Files and folders.
     Files,
     /// Docker's volumes and the services of Compose.
@@ -38,6 +40,7 @@ impl Group {
             Group::Verdict => "Verdict",
             Group::Databases => "Databases",
             Group::Primitives => "Backup, restore, compare",
+            Group::Sets => "Backup sets",
             Group::Files => "Files",
             Group::Docker => "Volumes and services",
         }

@@ -1,6 +1,7 @@
 //! The handles that scripts hold: databases, servers, backups, comparisons, containers.
 
 mod backup;
+mod backup_set;
 mod comparison;
 mod container;
 mod database;
@@ -9,6 +10,7 @@ mod server;
 mod verification;
 
 pub(super) use backup::Backup;
+pub(super) use backup_set::{BackupSet, Catalog};
 pub(super) use comparison::{Comparison, Fingerprint};
 pub(super) use container::Container;
 pub(super) use database::{Database, PostgresDatabase, Standing};
@@ -23,12 +25,24 @@ pub(super) fn show(value: &rhai::Dynamic) -> String {
             $(if let Some(handle) = value.read_lock::<$handle>() { return handle.to_string(); })*
         };
     }
-    handles!(Backup, Comparison, Container, Database, Fingerprint, Inspection, Server, Verification);
+    handles!(
+        Backup,
+        BackupSet,
+        Catalog,
+        Comparison,
+        Container,
+        Database,
+        Fingerprint,
+        Inspection,
+        Server,
+        Verification
+    );
     crate::script::show(value)
 }
 
 /// Teaches an engine the handles whose properties stand in their own files.
 pub(super) fn register(engine: &mut rhai::Engine) {
+    backup_set::register(engine);
     container::register(engine);
     verification::register(engine);
 }

@@ -32,6 +32,7 @@ mod inspect_backup;
 mod list_files;
 mod log;
 mod measure;
+mod mentions;
 mod notify;
 mod now;
 mod parallel;
@@ -116,6 +117,7 @@ pub const CATALOGUE: &[Primitive] = &[
     compare::COMPARE,
     fingerprint::FINGERPRINT,
     inspect_backup::INSPECT_BACKUP,
+    mentions::MENTIONS,
     notify::NOTIFY,
     // files
     archive::ARCHIVE,

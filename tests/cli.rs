@@ -100,6 +100,10 @@ fn a_dry_run_of_each_stock_script_changes_nothing() {
         ("demo_postgres", "folder=estate"),
         ("drill", "backup=absent.sql.gz"),
         ("verify_restore", "backup=absent.sql.gz"),
+        ("check_integrity", "backup=absent.sql.gz"),
+        ("restore_test", "backup=absent.sql.gz"),
+        ("verify_ml_versions", "source=absent.sqlite"),
+        ("verify_ml_versions_basic", "source=absent.sqlite"),
     ] {
         let world = World::new(PROGRAM);
         let ended = world.run(&[script, "--dry-run", "--set", set]);
@@ -116,7 +120,16 @@ fn a_dry_run_of_each_stock_script_changes_nothing() {
 fn stock_scripts_and_forks_have_no_findings() {
     let world = World::new(PROGRAM);
     let listed = world.run(&["list"]).expect(0).stdout;
-    for script in ["demo", "demo_postgres", "drill", "verify_restore"] {
+    for script in [
+        "check_integrity",
+        "demo",
+        "demo_postgres",
+        "drill",
+        "restore_test",
+        "verify_ml_versions",
+        "verify_ml_versions_basic",
+        "verify_restore",
+    ] {
         assert!(listed.contains(script), "{listed}");
         world.run(&["check", script]).expect(0);
         let help = world.run(&["help", script]).expect(0).stdout;

@@ -15,15 +15,22 @@ use crate::script::did_you_mean;
 
 /// The stock scripts, readable under `scripts/` and part of the program.
 const SCRIPTS: &[(&str, &str)] = &[
+    ("check_integrity", include_str!("../../scripts/check_integrity.rhai")),
     ("demo", include_str!("../../scripts/demo.rhai")),
     ("demo_postgres", include_str!("../../scripts/demo_postgres.rhai")),
     ("drill", include_str!("../../scripts/drill.rhai")),
+    ("restore_test", include_str!("../../scripts/restore_test.rhai")),
+    ("verify_ml_versions", include_str!("../../scripts/verify_ml_versions.rhai")),
+    ("verify_ml_versions_basic", include_str!("../../scripts/verify_ml_versions_basic.rhai")),
     ("verify_restore", include_str!("../../scripts/verify_restore.rhai")),
 ];
 
 /// The script library, readable under `stdlib/` and imported as `std/NAME`.
-const LIBRARY: &[(&str, &str)] =
-    &[("estate", include_str!("../../stdlib/estate.rhai")), ("places", include_str!("../../stdlib/places.rhai"))];
+const LIBRARY: &[(&str, &str)] = &[
+    ("estate", include_str!("../../stdlib/estate.rhai")),
+    ("places", include_str!("../../stdlib/places.rhai")),
+    ("tables", include_str!("../../stdlib/tables.rhai")),
+];
 
 /// A larger script is not one.
 const LARGEST: u64 = 1 << 20;

@@ -40,6 +40,7 @@ mod list_files;
 mod log;
 mod mark_verified;
 mod measure;
+mod mentions;
 mod notify;
 mod now;
 mod parallel;
@@ -136,6 +137,7 @@ pub const CATALOGUE: &[Primitive] = &[
     compare::COMPARE,
     fingerprint::FINGERPRINT,
     inspect_backup::INSPECT_BACKUP,
+    mentions::MENTIONS,
     notify::NOTIFY,
     // backup sets
     catalog::CATALOG,

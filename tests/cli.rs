@@ -116,7 +116,16 @@ fn a_dry_run_of_each_stock_script_changes_nothing() {
 fn stock_scripts_and_forks_have_no_findings() {
     let world = World::new(PROGRAM);
     let listed = world.run(&["list"]).expect(0).stdout;
-    for script in ["backup_volumes", "demo", "demo_postgres", "drill", "restore_volume", "verify_restore"] {
+    for script in [
+        "backup_git",
+        "backup_volumes",
+        "demo",
+        "demo_postgres",
+        "drill",
+        "restore_git",
+        "restore_volume",
+        "verify_restore",
+    ] {
         assert!(listed.contains(script), "{listed}");
         world.run(&["check", script]).expect(0);
         let help = world.run(&["help", script]).expect(0).stdout;

@@ -29,6 +29,8 @@ mod extract;
 mod file_size;
 mod find_container;
 mod fingerprint;
+mod git_bundle;
+mod git_restore;
 mod inspect_backup;
 mod list_files;
 mod log;
@@ -143,6 +145,9 @@ pub const CATALOGUE: &[Primitive] = &[
     services::SERVICES,
     stop_services::STOP_SERVICES,
     start_services::START_SERVICES,
+    // git
+    git_bundle::GIT_BUNDLE,
+    git_restore::GIT_RESTORE,
 ];
 
 /// Finds a verb by its name.

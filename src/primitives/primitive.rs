@@ -27,6 +27,8 @@ pub enum Group {
     Files,
     /// Docker's volumes and the services of Compose.
     Docker,
+    /// Git repositories.
+    Git,
 }
 
 impl Group {
@@ -40,6 +42,7 @@ impl Group {
             Group::Primitives => "Backup, restore, compare",
             Group::Files => "Files",
             Group::Docker => "Volumes and services",
+            Group::Git => "Git",
         }
     }
 }
@@ -72,7 +75,7 @@ pub struct Primitive {
 }
 
 /// How signatures call a parameter that is the path of something to read.
-const PATHS: [&str; 6] = ["path", "file", "folder", "archive", "pattern", "from"];
+const PATHS: [&str; 8] = ["path", "file", "folder", "archive", "pattern", "from", "repo", "bundle"];
 
 /// A signature, taken apart.
 pub struct Signature {

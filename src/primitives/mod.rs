@@ -33,6 +33,8 @@ mod file_size;
 mod find_container;
 mod fingerprint;
 mod get;
+mod git_bundle;
+mod git_restore;
 mod inspect_backup;
 mod latest;
 mod list;
@@ -174,6 +176,9 @@ pub const CATALOGUE: &[Primitive] = &[
     services::SERVICES,
     stop_services::STOP_SERVICES,
     start_services::START_SERVICES,
+    // git
+    git_bundle::GIT_BUNDLE,
+    git_restore::GIT_RESTORE,
 ];
 
 /// Finds a verb by its name.

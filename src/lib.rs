@@ -13,6 +13,7 @@ pub mod docker;
 pub mod engine;
 pub mod error;
 pub mod files;
+pub mod git;
 pub mod postgres;
 pub mod primitives;
 pub mod process;

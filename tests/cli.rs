@@ -117,6 +117,10 @@ fn a_dry_run_of_each_stock_script_changes_nothing() {
         ("restore", "set=absent"),
         ("verify_backup", "set=absent"),
         ("verify_restore", "backup=absent.sql.gz"),
+        ("check_integrity", "backup=absent.sql.gz"),
+        ("restore_test", "backup=absent.sql.gz"),
+        ("verify_ml_versions", "source=absent.sqlite"),
+        ("verify_ml_versions_basic", "source=absent.sqlite"),
     ] {
         let world = World::new(PROGRAM);
         let ended = world.run(&[script, "--dry-run", "--set", set]);

@@ -128,9 +128,14 @@ async fn every_example_that_needs_a_server_runs_on_one() {
         // Nobody listens there: a notice that cannot be delivered changes no verdict.
         .with_env("SLACK_WEBHOOK", "http://127.0.0.1:9/hook")
         .file("backup.rhai", &format!(
-            "dump(postgres(\"{url}\"), \"backups/orders.sql.gz\"); backup_volume(\"{}\", \"backups/uploads.tar.gz\");",
-            shop.name("uploads")
+            "dump(postgres(\"{url}\"), \"backups/orders.sql.gz\"); backup_volume(\"{}\", \"backups/uploads.tar.gz\"); \
+             git_bundle(\"{}\", \"backups/shop.bundle\");",
+            shop.name("uploads"),
+            shop.name("project")
         ));
+    let repo = world.path(&shop.name("project"));
+    let made = "git init -q \"$0\" && git -C \"$0\" -c user.name=t -c user.email=t@x commit -q --allow-empty -m first";
+    assert!(std::process::Command::new("sh").args(["-c", made]).arg(repo).status().unwrap().success());
     world.run(&["backup.rhai"]).expect(0);
     let mut ran = 0;
     for (verb, example) in examples() {

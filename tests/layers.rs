@@ -12,7 +12,7 @@ const ROWS: [&[&str]; 8] = [
     &["engine"],
     &["primitives"],
     &["postgres", "sqlite", "report", "script", "webhook"],
-    &["backups", "docker"],
+    &["backups", "docker", "git"],
     &["compare", "run", "rows"],
     &["cleanup", "files", "process", "progress", "secret", "error", "units"],
 ];

@@ -91,7 +91,7 @@ impl Container {
         match seen.status.as_str() {
             "paused" => error.hint(format!("docker unpause {}", self.name)),
             _ if seen.out_of_memory => error.hint("give it more memory"),
-            _ => error.hint(format!("docker logs {}", self.name)),
+            _ => error.hint(format!("docker start {0}; docker logs {0} says why it ended", self.name)),
         }
     }
 

@@ -16,8 +16,10 @@ use crate::script::did_you_mean;
 /// The stock scripts, readable under `scripts/` and part of the program.
 const SCRIPTS: &[(&str, &str)] = &[
     ("backup_database", include_str!("../../scripts/backup_database.rhai")),
+    ("backup_git", include_str!("../../scripts/backup_git.rhai")),
     ("backup_stats", include_str!("../../scripts/backup_stats.rhai")),
     ("backup_volumes", include_str!("../../scripts/backup_volumes.rhai")),
+    ("check_integrity", include_str!("../../scripts/check_integrity.rhai")),
     ("daily_check", include_str!("../../scripts/daily_check.rhai")),
     ("demo", include_str!("../../scripts/demo.rhai")),
     ("demo_postgres", include_str!("../../scripts/demo_postgres.rhai")),
@@ -27,9 +29,13 @@ const SCRIPTS: &[(&str, &str)] = &[
     ("list_backups", include_str!("../../scripts/list_backups.rhai")),
     ("prune", include_str!("../../scripts/prune.rhai")),
     ("restore", include_str!("../../scripts/restore.rhai")),
+    ("restore_git", include_str!("../../scripts/restore_git.rhai")),
+    ("restore_test", include_str!("../../scripts/restore_test.rhai")),
     ("restore_volume", include_str!("../../scripts/restore_volume.rhai")),
     ("scheduled_verification", include_str!("../../scripts/scheduled_verification.rhai")),
     ("verify_backup", include_str!("../../scripts/verify_backup.rhai")),
+    ("verify_ml_versions", include_str!("../../scripts/verify_ml_versions.rhai")),
+    ("verify_ml_versions_basic", include_str!("../../scripts/verify_ml_versions_basic.rhai")),
     ("verify_restore", include_str!("../../scripts/verify_restore.rhai")),
 ];
 
@@ -38,6 +44,7 @@ const LIBRARY: &[(&str, &str)] = &[
     ("estate", include_str!("../../stdlib/estate.rhai")),
     ("places", include_str!("../../stdlib/places.rhai")),
     ("sets", include_str!("../../stdlib/sets.rhai")),
+    ("tables", include_str!("../../stdlib/tables.rhai")),
 ];
 
 /// A larger script is not one.

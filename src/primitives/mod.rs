@@ -33,6 +33,8 @@ mod file_size;
 mod find_container;
 mod fingerprint;
 mod get;
+mod git_bundle;
+mod git_restore;
 mod inspect_backup;
 mod latest;
 mod list;
@@ -40,6 +42,7 @@ mod list_files;
 mod log;
 mod mark_verified;
 mod measure;
+mod mentions;
 mod notify;
 mod now;
 mod parallel;
@@ -136,6 +139,7 @@ pub const CATALOGUE: &[Primitive] = &[
     compare::COMPARE,
     fingerprint::FINGERPRINT,
     inspect_backup::INSPECT_BACKUP,
+    mentions::MENTIONS,
     notify::NOTIFY,
     // backup sets
     catalog::CATALOG,
@@ -172,6 +176,9 @@ pub const CATALOGUE: &[Primitive] = &[
     services::SERVICES,
     stop_services::STOP_SERVICES,
     start_services::START_SERVICES,
+    // git
+    git_bundle::GIT_BUNDLE,
+    git_restore::GIT_RESTORE,
 ];
 
 /// Finds a verb by its name.

@@ -29,6 +29,8 @@ pub enum Group {
     Files,
     /// Docker's volumes and the services of Compose.
     Docker,
+    /// Git repositories.
+    Git,
 }
 
 impl Group {
@@ -43,6 +45,7 @@ impl Group {
             Group::Sets => "Backup sets",
             Group::Files => "Files",
             Group::Docker => "Volumes and services",
+            Group::Git => "Git",
         }
     }
 }
@@ -75,7 +78,7 @@ pub struct Primitive {
 }
 
 /// How signatures call a parameter that is the path of something to read.
-const PATHS: [&str; 6] = ["path", "file", "folder", "archive", "pattern", "from"];
+const PATHS: [&str; 8] = ["path", "file", "folder", "archive", "pattern", "from", "repo", "bundle"];
 
 /// A signature, taken apart.
 pub struct Signature {

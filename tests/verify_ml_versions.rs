@@ -558,3 +558,35 @@ async fn a_dry_run_makes_no_database_and_no_file() {
     assert_eq!((server.databases().await, world.names("tmp")), (before, Vec::new()));
     assert_eq!(world.names("."), [".runner", "tmp"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_table_needs_no_new_script() {
+    let Some(server) = postgres().await else { return };
+    server
+        .create(
+            "cti_scraper",
+            "create schema billing;
+             create table billing.invoices (id int primary key, number bigint not null unique, total numeric(12,2), tax numeric, lines jsonb, issued_at timestamptz);
+             create table billing.payments (id int primary key, invoice_id int references billing.invoices (id));
+             insert into billing.invoices select n, 1000 + n, n * 1.10, n / 7.0, '{\"n\": 1.0}', timestamptz '2026-01-01' + n * interval '1 h' from generate_series(1, 30) n;
+             insert into billing.payments select n, n from generate_series(1, 20) n;",
+        )
+        .await;
+    let set = [
+        "table=billing.invoices",
+        "key=number",
+        "path=",
+        "metrics=total,tax",
+        "json=lines",
+        "times=issued_at",
+        "relation_table=billing.payments",
+        "relation_column=invoice_id",
+    ];
+    let more: Vec<_> = set.iter().flat_map(|pair| ["--set", pair]).collect();
+    let ended = verify(&world(&server, "cti_scraper"), SCRIPT, &more).expect(0);
+    ended.told("30 versions from 1001 to 1030").told("as many comparisons point at a version: 20");
+
+    let bare = ["table=billing.invoices", "key=number", "path=", "metrics=", "json=", "times=", "relation_table="];
+    let more: Vec<_> = bare.iter().flat_map(|pair| ["--set", pair]).collect();
+    verify(&world(&server, "cti_scraper"), SCRIPT, &more).expect(0).told("no relation was named");
+}

@@ -16,11 +16,14 @@ use crate::script::did_you_mean;
 /// The stock scripts, readable under `scripts/` and part of the program.
 const SCRIPTS: &[(&str, &str)] = &[
     ("backup_git", include_str!("../../scripts/backup_git.rhai")),
+    ("backup_models", include_str!("../../scripts/backup_models.rhai")),
     ("backup_volumes", include_str!("../../scripts/backup_volumes.rhai")),
     ("demo", include_str!("../../scripts/demo.rhai")),
     ("demo_postgres", include_str!("../../scripts/demo_postgres.rhai")),
     ("drill", include_str!("../../scripts/drill.rhai")),
+    ("restore_database", include_str!("../../scripts/restore_database.rhai")),
     ("restore_git", include_str!("../../scripts/restore_git.rhai")),
+    ("restore_models", include_str!("../../scripts/restore_models.rhai")),
     ("restore_volume", include_str!("../../scripts/restore_volume.rhai")),
     ("verify_restore", include_str!("../../scripts/verify_restore.rhai")),
 ];

@@ -31,6 +31,7 @@ mod find_container;
 mod fingerprint;
 mod git_bundle;
 mod git_restore;
+mod http_get;
 mod inspect_backup;
 mod list_files;
 mod log;
@@ -148,6 +149,8 @@ pub const CATALOGUE: &[Primitive] = &[
     // git
     git_bundle::GIT_BUNDLE,
     git_restore::GIT_RESTORE,
+    // http
+    http_get::HTTP_GET,
 ];
 
 /// Finds a verb by its name.

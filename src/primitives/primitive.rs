@@ -29,6 +29,8 @@ pub enum Group {
     Docker,
     /// Git repositories.
     Git,
+    /// Questions to services.
+    Http,
 }
 
 impl Group {
@@ -43,6 +45,7 @@ impl Group {
             Group::Files => "Files",
             Group::Docker => "Volumes and services",
             Group::Git => "Git",
+            Group::Http => "HTTP",
         }
     }
 }

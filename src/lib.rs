@@ -14,6 +14,7 @@ pub mod engine;
 pub mod error;
 pub mod files;
 pub mod git;
+pub mod http;
 pub mod postgres;
 pub mod primitives;
 pub mod process;

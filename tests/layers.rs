@@ -11,14 +11,14 @@ const ROWS: [&[&str]; 8] = [
     &["cli"],
     &["engine"],
     &["primitives"],
-    &["postgres", "sqlite", "report", "script", "webhook"],
+    &["postgres", "sqlite", "report", "script", "http", "webhook"],
     &["backups", "docker", "git"],
     &["compare", "run", "rows"],
     &["cleanup", "files", "process", "progress", "secret", "error", "units"],
 ];
 
 /// Arrows inside a row, each towards the simpler thing.
-const BESIDE: [(&str, &str); 10] = [
+const BESIDE: [(&str, &str); 11] = [
     ("cleanup", "error"),
     ("files", "cleanup"),
     ("files", "error"),
@@ -26,6 +26,7 @@ const BESIDE: [(&str, &str); 10] = [
     ("files", "progress"),
     ("files", "secret"),
     ("files", "units"),
+    ("http", "webhook"),
     ("process", "error"),
     ("process", "secret"),
     ("units", "error"),

@@ -17,6 +17,7 @@ use crate::script::did_you_mean;
 const SCRIPTS: &[(&str, &str)] = &[
     ("backup_database", include_str!("../../scripts/backup_database.rhai")),
     ("backup_git", include_str!("../../scripts/backup_git.rhai")),
+    ("backup_models", include_str!("../../scripts/backup_models.rhai")),
     ("backup_stats", include_str!("../../scripts/backup_stats.rhai")),
     ("backup_volumes", include_str!("../../scripts/backup_volumes.rhai")),
     ("check_integrity", include_str!("../../scripts/check_integrity.rhai")),
@@ -29,7 +30,9 @@ const SCRIPTS: &[(&str, &str)] = &[
     ("list_backups", include_str!("../../scripts/list_backups.rhai")),
     ("prune", include_str!("../../scripts/prune.rhai")),
     ("restore", include_str!("../../scripts/restore.rhai")),
+    ("restore_database", include_str!("../../scripts/restore_database.rhai")),
     ("restore_git", include_str!("../../scripts/restore_git.rhai")),
+    ("restore_models", include_str!("../../scripts/restore_models.rhai")),
     ("restore_test", include_str!("../../scripts/restore_test.rhai")),
     ("restore_volume", include_str!("../../scripts/restore_volume.rhai")),
     ("scheduled_verification", include_str!("../../scripts/scheduled_verification.rhai")),

@@ -35,6 +35,7 @@ mod fingerprint;
 mod get;
 mod git_bundle;
 mod git_restore;
+mod http_get;
 mod inspect_backup;
 mod latest;
 mod list;
@@ -179,6 +180,8 @@ pub const CATALOGUE: &[Primitive] = &[
     // git
     git_bundle::GIT_BUNDLE,
     git_restore::GIT_RESTORE,
+    // http
+    http_get::HTTP_GET,
 ];
 
 /// Finds a verb by its name.

@@ -31,6 +31,8 @@ pub enum Group {
     Docker,
     /// Git repositories.
     Git,
+    /// Questions to services.
+    Http,
 }
 
 impl Group {
@@ -46,6 +48,7 @@ impl Group {
             Group::Files => "Files",
             Group::Docker => "Volumes and services",
             Group::Git => "Git",
+            Group::Http => "HTTP",
         }
     }
 }

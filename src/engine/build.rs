@@ -123,8 +123,8 @@ mod tests {
     fn no_function_of_rhai_hides_a_verb_unseen() {
         let names = |f: rhai::FuncInfo| Some((f.metadata.name.to_string(), f.metadata.num_params));
         let own: Vec<_> = Engine::new().collect_fn_metadata(None, names, true);
-        // `remove(list, at)`, `remove(map, key)`, `extract(list, from, length)` take values of types that no verb takes.
-        let others = [("remove", 2), ("extract", 2), ("extract", 3)];
+        // `remove(list, at)`, `get(map, key)`, `extract(list, from, length)` take values of types that no verb takes.
+        let others = [("remove", 2), ("extract", 2), ("extract", 3), ("get", 2)];
         let known = |name: &str, arity: usize| TAKEN_OVER.contains(&name) || others.contains(&(name, arity));
         for primitive in CATALOGUE {
             let hidden = own.iter().find(|(name, arity)| name == primitive.name && !known(name, *arity));

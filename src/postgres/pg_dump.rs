@@ -19,8 +19,9 @@ use crate::error::{Error, Kind, Result};
 use crate::process::{Program, Running};
 
 /// What pg_dump does not pin itself: without these, settings of a database or role would decide how bytes and view texts
-/// are written.
-const OPTIONS: &str = "-c default_transaction_read_only=on -c bytea_output=hex -c quote_all_identifiers=off";
+/// are written. A timeout of theirs would end pg_dump's first query before pg_dump lifts it.
+const OPTIONS: &str = "-c default_transaction_read_only=on -c bytea_output=hex -c quote_all_identifiers=off \
+                       -c statement_timeout=0";
 /// How long pg_dump waits for a table that someone has locked.
 const LOCK_WAIT: &str = "--lock-wait-timeout=60s";
 /// A larger pipe means fewer switches between pg_dump and us.

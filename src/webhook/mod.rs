@@ -248,7 +248,7 @@ impl Webhook {
 
 /// Gives the connector the addresses that were checked, whatever it asks for.
 #[derive(Debug)]
-struct Checked(Vec<SocketAddr>);
+pub(crate) struct Checked(pub(crate) Vec<SocketAddr>);
 
 impl Resolver for Checked {
     fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {

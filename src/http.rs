@@ -4,9 +4,7 @@ use std::io::Read;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
-use ureq::Agent;
 use ureq::http::Uri;
-use ureq::unversioned::transport::DefaultConnector;
 
 use crate::error::{Error, Kind, Result};
 use crate::secret;
@@ -72,15 +70,7 @@ fn ask(url: &str, uri: &Uri, limit: Duration) -> Result<Answer> {
         Ok(addresses) => addresses,
         Err(why) => return Ok(silence(&why)),
     };
-    let config = Agent::config_builder()
-        .timeout_global(Some(limit))
-        .max_redirects(0)
-        .max_redirects_will_error(false)
-        .http_status_as_error(false)
-        .proxy(None)
-        .user_agent(concat!("runner/", env!("CARGO_PKG_VERSION")))
-        .build();
-    let agent = Agent::with_parts(config, DefaultConnector::default(), Checked(addresses));
+    let agent = Checked(addresses).agent(limit);
     let mut answer = match agent.get(url).call() {
         Ok(answer) => answer,
         Err(e) => return Ok(silence(&e.to_string())),

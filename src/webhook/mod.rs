@@ -189,15 +189,7 @@ impl Webhook {
     }
 
     fn post(&self, body: &str, addresses: Vec<SocketAddr>, left: Duration) -> Result<u16> {
-        let config = Agent::config_builder()
-            .timeout_global(Some(left))
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .http_status_as_error(false)
-            .proxy(None)
-            .user_agent(concat!("runner/", env!("CARGO_PKG_VERSION")))
-            .build();
-        let agent = Agent::with_parts(config, DefaultConnector::default(), Checked(addresses));
+        let agent = Checked(addresses).agent(left);
         let sent = agent.post(self.url.expose()).content_type("application/json").send(body);
         sent.map(|answer| answer.status().as_u16()).map_err(|e| self.not_sent(&e))
     }
@@ -249,6 +241,21 @@ impl Webhook {
 /// Gives the connector the addresses that were checked, whatever it asks for.
 #[derive(Debug)]
 pub(crate) struct Checked(pub(crate) Vec<SocketAddr>);
+
+impl Checked {
+    /// Returns an agent that reaches these addresses and nothing else: no redirect and no proxy leads elsewhere.
+    pub(crate) fn agent(self, limit: Duration) -> Agent {
+        let config = Agent::config_builder()
+            .timeout_global(Some(limit))
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .http_status_as_error(false)
+            .proxy(None)
+            .user_agent(concat!("runner/", env!("CARGO_PKG_VERSION")))
+            .build();
+        Agent::with_parts(config, DefaultConnector::default(), self)
+    }
+}
 
 impl Resolver for Checked {
     fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {

@@ -397,7 +397,6 @@ fn damages(text: &str) -> Vec<Damage<'_>> {
 }
 
 #[tokio::test]
-#[ignore = "two minutes: every planted damage needs a database of its own"]
 async fn every_planted_damage_is_seen_and_a_clean_copy_raises_no_alarm() {
     let world = World::rich().await;
     let original = world.fingerprint(&world.cluster, "src").await;

@@ -74,6 +74,9 @@ enum Line {
     Kept {
         id: usize,
     },
+    SetAside {
+        id: usize,
+    },
 }
 
 /// The list of what one run made, on disk and in memory.
@@ -147,7 +150,7 @@ impl Ledger {
         let mut state = self.lock();
         let id = state.next;
         state.next += 1;
-        self.append(&mut state, &Line::Making { id, record: record.clone() })?;
+        self.append(&mut state, &[Line::Making { id, record: record.clone() }])?;
         state.entries.push(Entry { id, record, made, undo });
         Ok(Ticket { id, ledger: Arc::clone(self) })
     }
@@ -178,13 +181,16 @@ impl Ledger {
         tokio::time::timeout(REMOVAL_LIMIT, removal)
             .await
             .unwrap_or_else(|_| Err(Error::new(Kind::Timeout, "removal took longer than 60 seconds")))?;
-        self.append(&mut self.lock(), &Line::Removed { id })
+        self.append(&mut self.lock(), &[Line::Removed { id }])
     }
 
-    fn append(&self, state: &mut State, line: &Line) -> Result<()> {
-        let mut text =
-            serde_json::to_vec(line).map_err(|e| Error::new(Kind::Bug, "could not write the ledger").because(&e))?;
-        text.push(b'\n');
+    fn append(&self, state: &mut State, lines: &[Line]) -> Result<()> {
+        let mut text = Vec::new();
+        for line in lines {
+            serde_json::to_writer(&mut text, line)
+                .map_err(|e| Error::new(Kind::Bug, "could not write the ledger").because(&e))?;
+            text.push(b'\n');
+        }
         let file = &mut *state.file;
         file.write_all(&text).and_then(|()| file.sync_data()).map_err(|e| Error::io("write", &self.path, &e))
     }
@@ -222,11 +228,27 @@ impl Ticket {
         }
     }
 
-    /// Leaves the thing to the user: it stays after the run, and the journal says so.
+    /// Hands the thing over to the user: it is what the run was for, and nothing removes it.
     pub fn keep(self) -> Result<()> {
-        let mut state = self.ledger.lock();
-        state.entries.retain(|e| e.id != self.id);
-        self.ledger.append(&mut state, &Line::Kept { id: self.id })
+        Self::keep_all(vec![self])
+    }
+
+    /// Hands several things over, all with one write: a kill leaves all of them or none.
+    pub fn keep_all(tickets: Vec<Ticket>) -> Result<()> {
+        Self::leave(tickets, |id| Line::Kept { id })
+    }
+
+    /// Leaves the thing for a look: it stays after the run, until `runner gc --kept`.
+    pub fn set_aside(self) -> Result<()> {
+        Self::leave(vec![self], |id| Line::SetAside { id })
+    }
+
+    fn leave(tickets: Vec<Ticket>, line: impl Fn(usize) -> Line) -> Result<()> {
+        let Some(ledger) = tickets.first().map(|ticket| Arc::clone(&ticket.ledger)) else { return Ok(()) };
+        let mut state = ledger.lock();
+        state.entries.retain(|e| !tickets.iter().any(|ticket| ticket.id == e.id));
+        let lines: Vec<_> = tickets.iter().map(|ticket| line(ticket.id)).collect();
+        ledger.append(&mut state, &lines)
     }
 }
 
@@ -239,19 +261,29 @@ impl Ledger {
     }
 }
 
-/// What a dead run left behind.
+/// What is looked for among the things of runs that ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sought {
+    /// What a killed run could not remove.
+    LeftBehind,
+    /// That, and what a run set aside for a look.
+    SetAsideToo,
+}
+
+/// What a run that ended left behind.
 #[derive(Debug)]
 pub struct Abandoned {
     /// The run's folder.
     pub folder: PathBuf,
     /// What it made and did not remove, newest first.
     pub records: Vec<Record>,
+    sought: Sought,
     /// Held so that two collectors do not work on one run.
     lock: Flock<File>,
 }
 
-/// Returns what runs below `runs` left behind whose process is gone. Live runs hold a lock and are passed over.
-pub fn abandoned(runs: &Path) -> Result<Vec<Abandoned>> {
+/// Returns what runs below `runs` left whose process is gone. Live runs hold a lock and are passed over.
+pub fn abandoned(runs: &Path, sought: Sought) -> Result<Vec<Abandoned>> {
     let folders = match std::fs::read_dir(runs) {
         Ok(folders) => folders,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -264,9 +296,9 @@ pub fn abandoned(runs: &Path) -> Result<Vec<Abandoned>> {
         let Ok(file) = File::options().append(true).open(&path) else { continue };
         let Ok(lock) = Flock::lock(file, FlockArg::LockExclusiveNonblock) else { continue };
         let text = std::fs::read_to_string(&path).map_err(|e| Error::io("read", &path, &e))?;
-        let records = still_there(&text);
+        let records = still_there(&text, sought);
         if !records.is_empty() {
-            found.push(Abandoned { folder, records: records.into_iter().map(|(_, r)| r).collect(), lock });
+            found.push(Abandoned { folder, records: records.into_iter().map(|(_, r)| r).collect(), sought, lock });
         }
     }
     Ok(found)
@@ -277,7 +309,7 @@ impl Abandoned {
     pub fn all_removed(mut self) -> Result<()> {
         let path = self.folder.join(LEDGER_FILE);
         let text = std::fs::read_to_string(&path).map_err(|e| Error::io("read", &path, &e))?;
-        for (id, _) in still_there(&text) {
+        for (id, _) in still_there(&text, self.sought) {
             let line = serde_json::to_string(&Line::Removed { id }).unwrap_or_default();
             writeln!(self.lock, "{line}").map_err(|e| Error::io("write", &path, &e))?;
         }
@@ -286,13 +318,14 @@ impl Abandoned {
 }
 
 /// Reads a ledger's text. The last line may be cut: its thing was not made yet.
-fn still_there(text: &str) -> Vec<(usize, Record)> {
+fn still_there(text: &str, sought: Sought) -> Vec<(usize, Record)> {
     let mut there: Vec<(usize, Record)> = Vec::new();
     for line in text.lines() {
         match serde_json::from_str(line) {
             Ok(Line::Making { id, record }) => there.push((id, record)),
             Ok(Line::Removed { id } | Line::Kept { id }) => there.retain(|(other, _)| *other != id),
-            Err(_) => {}
+            Ok(Line::SetAside { id }) if sought == Sought::LeftBehind => there.retain(|(other, _)| *other != id),
+            Ok(Line::SetAside { .. }) | Err(_) => {}
         }
     }
     there.reverse();
@@ -381,13 +414,19 @@ mod tests {
         let ((), z) = ledger.make(record("z"), async { Ok(()) }, never).await.unwrap();
         y.remove().await.unwrap();
         z.keep().unwrap();
-        assert!(abandoned(runs.path()).unwrap().is_empty(), "a live run is not abandoned");
+        let ((), look) = ledger.make(record("look"), async { Ok(()) }, never).await.unwrap();
+        look.set_aside().unwrap();
+        assert!(abandoned(runs.path(), Sought::LeftBehind).unwrap().is_empty(), "a live run is not abandoned");
         drop(ledger);
-        let mut found = abandoned(runs.path()).unwrap();
+        let mut found = abandoned(runs.path(), Sought::LeftBehind).unwrap();
         assert_eq!(found.len(), 1);
         let one = found.remove(0);
         assert_eq!(one.records.iter().map(|r| r.name.as_str()).collect::<Vec<_>>(), ["x"]);
         one.all_removed().unwrap();
-        assert!(abandoned(runs.path()).unwrap().is_empty());
+        assert!(abandoned(runs.path(), Sought::LeftBehind).unwrap().is_empty());
+        let aside = abandoned(runs.path(), Sought::SetAsideToo).unwrap().remove(0);
+        assert_eq!(aside.records.iter().map(|r| r.name.as_str()).collect::<Vec<_>>(), ["look"]);
+        aside.all_removed().unwrap();
+        assert!(abandoned(runs.path(), Sought::SetAsideToo).unwrap().is_empty());
     }
 }

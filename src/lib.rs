@@ -22,8 +22,10 @@ pub mod progress;
 pub mod report;
 pub mod rows;
 pub mod run;
+pub mod s3;
 pub mod script;
 pub mod secret;
+pub mod signing;
 pub mod sqlite;
 #[cfg(test)]
 mod test_world;

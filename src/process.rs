@@ -138,7 +138,14 @@ impl Running {
 
     /// Waits for the end and fails unless the status is 0. The end of its output proves nothing: a killed program ends
     /// its stream, too.
-    pub async fn finish(mut self) -> Result<()> {
+    pub async fn finish(self) -> Result<()> {
+        let name = self.name.clone();
+        let (status, tail) = self.ended().await?;
+        if status.success() { Ok(()) } else { Err(failure(&name, status, tail)) }
+    }
+
+    /// Waits for the end and returns the status with the last lines of stderr.
+    pub async fn ended(mut self) -> Result<(ExitStatus, String)> {
         drop(self.child.stdin.take());
         let status = self
             .child
@@ -151,7 +158,7 @@ impl Running {
             Some(task) => task.await.unwrap_or_default(),
             None => String::new(),
         };
-        if status.success() { Ok(()) } else { Err(failure(&self.name, status, tail)) }
+        Ok((status, tail))
     }
 
     fn kill_group(&mut self) {
@@ -167,7 +174,8 @@ impl Drop for Running {
     }
 }
 
-fn failure(name: &str, status: ExitStatus, tail: String) -> Error {
+/// Returns the error of a program that ended in another way than it should.
+pub fn failure(name: &str, status: ExitStatus, tail: String) -> Error {
     let what = match (status.code(), status.signal()) {
         (Some(code), _) => format!("{name} exited with status {code}"),
         (None, Some(signal)) => format!("{name} was killed by signal {signal}"),

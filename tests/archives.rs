@@ -12,14 +12,14 @@ use std::process::Command;
 
 use hostile_tars::{Tar, attacks, gzip};
 use runner::error::{Error, Kind, Result};
-use runner::files::archive::{Archived, archive};
+use runner::files::archive::{Archived, Wanted, archive};
 use runner::files::extract::{Extracted, Limits, extract};
 use runner::files::glob::Glob;
 use runner::progress::Progress;
 use tokio_util::sync::CancellationToken;
 
 fn pack(folder: &Path, to: &Path) -> Result<Archived> {
-    archive(folder, to, &[], &Progress::default(), &CancellationToken::new())
+    archive(folder, to, &Wanted::default(), &Progress::default(), &CancellationToken::new())
 }
 
 fn unpack(archive: &Path, into: &Path) -> Result<Extracted> {
@@ -147,10 +147,33 @@ fn what_is_excluded_stays_out() {
         fs::create_dir_all(folder.join(name).parent().unwrap()).unwrap();
         fs::write(folder.join(name), name).unwrap();
     }
-    let exclude = ["*.log", "cache"].map(|p| Glob::new(p).unwrap().with_hidden());
+    let exclude = ["*.log", "cache"].map(|p| Glob::new(p).unwrap().with_hidden()).to_vec();
+    let wanted = Wanted { exclude, ..Wanted::default() };
     let packed = root.path().join("x.tar.gz");
-    let made = archive(&folder, &packed, &exclude, &Progress::default(), &CancellationToken::new()).unwrap();
+    let made = archive(&folder, &packed, &wanted, &Progress::default(), &CancellationToken::new()).unwrap();
     assert_eq!(made.entries, 2, "keep.txt and the empty sub");
+}
+
+#[test]
+fn named_parts_and_nothing_else_go_in_also_beside_the_archive_and_without_packing() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = rich_folder(root.path());
+    fs::write(folder.join("secret.key"), "not listed").unwrap();
+    let parts = ["a.txt", "sub", "run.sh"].map(str::to_owned).to_vec();
+    let wanted = Wanted { parts, stored: true, ..Wanted::default() };
+    let packed = folder.join("x.tar.gz");
+    let made = archive(&folder, &packed, &wanted, &Progress::default(), &CancellationToken::new()).unwrap();
+    assert!(made.size > made.raw_size, "stored: {made:?}");
+    let back = root.path().join("back");
+    assert!(unpack(&packed, &back).unwrap().verified);
+    assert_eq!(names(&back), ["a.txt", "run.sh", "sub"]);
+    assert_eq!(picture(&back.join("sub")), picture(&folder.join("sub")));
+    assert!(Command::new("gzip").arg("-t").arg(&packed).status().unwrap().success());
+
+    let own = Wanted { parts: vec!["sub".into()], ..Wanted::default() };
+    let inside = folder.join("sub/y.tar.gz");
+    let refused = archive(&folder, &inside, &own, &Progress::default(), &CancellationToken::new()).unwrap_err();
+    assert_eq!(refused.kind(), Kind::Refused);
 }
 
 #[test]
@@ -163,7 +186,8 @@ fn a_file_that_is_written_to_is_refused_and_nothing_is_left() {
     let progress = Progress::default();
     let packed = root.path().join("x.tar.gz");
     let refused = std::thread::scope(|scope| {
-        let packing = scope.spawn(|| archive(&folder, &packed, &[], &progress, &CancellationToken::new()));
+        let packing =
+            scope.spawn(|| archive(&folder, &packed, &Wanted::default(), &progress, &CancellationToken::new()));
         // Once the first bytes were read the file is open and its size is promised.
         while progress.done() == 0 && !packing.is_finished() {
             std::thread::yield_now();
@@ -182,7 +206,7 @@ fn an_archive_inside_its_own_folder_and_a_cancelled_one_are_not_made() {
     assert_eq!(pack(&folder, &folder.join("new/x.tar.gz")).unwrap_err().kind(), Kind::Refused);
     let cancel = CancellationToken::new();
     cancel.cancel();
-    let stopped = archive(&folder, &root.path().join("x.tar.gz"), &[], &Progress::default(), &cancel);
+    let stopped = archive(&folder, &root.path().join("x.tar.gz"), &Wanted::default(), &Progress::default(), &cancel);
     assert_eq!(stopped.unwrap_err().kind(), Kind::Interrupted);
     assert_eq!(names(root.path()), ["source"]);
 }

@@ -35,14 +35,7 @@ async fn shop(rows: u64) -> Option<TestServer> {
 
 /// Returns a world whose variable SHOP says where the server's database `shop` is.
 fn world(server: &TestServer) -> World {
-    let address = server.address("shop");
-    let password = address.password().map_or("", |p| p.expose());
-    let place = format!(
-        "host={} port={} user={} password={password} dbname=shop",
-        address.host(),
-        address.port(),
-        address.user()
-    );
+    let place = server.place("shop");
     World::new(PROGRAM).with_env("SHOP", &place)
 }
 
@@ -161,7 +154,7 @@ async fn one_character_of_one_row_is_found_and_its_table_named() {
     let world = world(&server)
         .file("drill.rhai", &fork("execute(copy, \"update customers set name = 'customer l7' where id = 17\");"));
     let ended = drill(&world, "drill.rhai", &[]).await.end().expect(1);
-    ended.told("table public.customers: rows changed");
+    ended.told("table public.customers: 1 row changed (id=17 changed in name)");
     nothing_is_left(&world, "after a drill that failed");
 }
 

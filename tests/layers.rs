@@ -11,14 +11,14 @@ const ROWS: [&[&str]; 8] = [
     &["cli"],
     &["engine"],
     &["primitives"],
-    &["postgres", "sqlite", "report", "script", "http", "webhook"],
+    &["postgres", "sqlite", "report", "script", "http", "webhook", "s3"],
     &["backups", "docker", "git"],
-    &["compare", "run", "rows"],
+    &["compare", "run", "rows", "signing"],
     &["cleanup", "files", "process", "progress", "secret", "error", "units"],
 ];
 
 /// Arrows inside a row, each towards the simpler thing.
-const BESIDE: [(&str, &str); 11] = [
+const BESIDE: [(&str, &str); 12] = [
     ("cleanup", "error"),
     ("files", "cleanup"),
     ("files", "error"),
@@ -28,6 +28,7 @@ const BESIDE: [(&str, &str); 11] = [
     ("files", "units"),
     ("http", "webhook"),
     ("process", "error"),
+    ("run", "signing"),
     ("process", "secret"),
     ("units", "error"),
 ];

@@ -361,6 +361,8 @@ async fn proven(format: Format, file: &str) {
         format,
         tables: Vec::new(),
         jobs: None,
+        matviews: true,
+        mask: None,
     };
     let backup = dump(&request, &progress, &ledger).await.expect("the dump succeeds");
     let restored = into(&target, backup.path(), &options("copy"), &ledger).await.expect("the restore succeeds");
@@ -404,6 +406,8 @@ async fn a_dump_of_some_tables_restores_without_the_others() {
         format: Format::SqlGz,
         tables: vec!["app.b".into()],
         jobs: None,
+        matviews: true,
+        mask: None,
     };
     let backup = dump(&request, &Progress::default(), &ledger).await.unwrap();
     let restored = into(&server, backup.path(), &options("copy"), &ledger).await.unwrap();
@@ -423,6 +427,8 @@ async fn a_backup_that_is_not_what_its_manifest_says_is_refused() {
         format: Format::Sql,
         tables: vec![],
         jobs: None,
+        matviews: true,
+        mask: None,
     };
     dump(&request, &Progress::default(), &ledger).await.unwrap();
     let mut bytes = std::fs::read(&to).unwrap();
@@ -441,8 +447,15 @@ async fn the_database_that_was_backed_up_is_never_a_target() {
     let (folder, ledger) = (tempfile::tempdir().unwrap(), support::ledger().await);
     server.create("small", "create table t as select 1 as a").await;
     let to = folder.path().join("small.sql.gz");
-    let request =
-        DumpRequest { source: server.address("small"), to, format: Format::SqlGz, tables: vec![], jobs: None };
+    let request = DumpRequest {
+        source: server.address("small"),
+        to,
+        format: Format::SqlGz,
+        tables: vec![],
+        jobs: None,
+        matviews: true,
+        mask: None,
+    };
     let backup = dump(&request, &Progress::default(), &ledger).await.unwrap();
     let target = RestoreTarget::server(server.address("postgres"));
     let replace = RestoreOptions { replace: true, ..options("small") };

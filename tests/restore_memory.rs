@@ -42,6 +42,8 @@ async fn a_million_rows_are_dumped_restored_and_compared_within_64_mib() {
         format: Format::SqlGz,
         tables: Vec::new(),
         jobs: None,
+        matviews: true,
+        mask: None,
     };
     let backup = dump(&request, &Progress::default(), &ledger).await.unwrap();
     tell("dump");

@@ -56,7 +56,14 @@ async fn the_server_stays_answers_on_its_port_and_goes_with_the_printed_command(
             "PATH=$PATH:$(ls -d /usr/lib/postgresql/*/bin | tail -1); {connect} -Atc 'select count(*) from users'"
         ))
     });
-    sh(&format!("docker rm -fv {name}"));
+    let spared = world.run(&["gc"]);
+    let found = sh(&format!("docker ps -aq --filter name=^{name}$"));
+    let gone = world.run(&["gc", "--kept"]);
+    let left = sh(&format!("docker ps -aq --filter name=^{name}$"));
+    spared.expect(0);
+    let _ = Command::new("docker").args(["rm", "-fv", &name]).output(); // nothing, unless gc failed
+    assert!(gone.expect(0).stdout.contains(&format!("removed container {name}")));
+    assert!(!found.is_empty() && left.is_empty(), "found {found}, left {left}");
     let ended = ended.expect(0);
     assert_eq!(said(&ended.stderr, "Remove: "), format!("docker rm -fv {name}"));
     assert_eq!(answer.unwrap(), "40");

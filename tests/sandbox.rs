@@ -168,11 +168,11 @@ async fn a_killed_run_takes_its_local_server_along_and_its_journal_leads_to_the_
     let folder = PathBuf::from(std::fs::read_to_string(run.join("ready")).unwrap());
     let pid = std::fs::read_to_string(folder.join("data/postmaster.pid")).unwrap();
     let process = PathBuf::from("/proc").join(pid.lines().next().unwrap());
-    assert!(process.exists() && cleanup::abandoned(runs.path()).unwrap().is_empty());
+    assert!(process.exists() && cleanup::abandoned(runs.path(), cleanup::Sought::LeftBehind).unwrap().is_empty());
     holder.kill().unwrap(); // SIGKILL: nothing of its own runs any more
     holder.wait().unwrap();
     until("the server is gone", || !process.exists()).await;
-    let abandoned = cleanup::abandoned(runs.path()).unwrap().remove(0);
+    let abandoned = cleanup::abandoned(runs.path(), cleanup::Sought::LeftBehind).unwrap().remove(0);
     for record in &abandoned.records {
         collect_cluster(record).await.unwrap();
     }

@@ -89,14 +89,7 @@ fn an_old_backup_misses_the_objective() {
 async fn a_disaster_test_asks_loses_a_copy_and_brings_it_back() {
     let Some(server) = postgres().await else { return };
     server.create("shop", "create table t (id int primary key); insert into t select generate_series(1, 100);").await;
-    let address = server.address("shop");
-    let password = address.password().map_or("", |p| p.expose());
-    let place = format!(
-        "host={} port={} user={} password={password} dbname=shop",
-        address.host(),
-        address.port(),
-        address.user()
-    );
+    let place = server.place("shop");
     let world = World::new(PROGRAM).with_env("SHOP", &place);
     let mut arguments = vec!["disaster_test".to_owned(), "--set=source=secret:SHOP".into()];
     arguments.extend(docker_image().await.map(|image| format!("--set=image={image}")));

@@ -19,19 +19,8 @@ async fn production() -> Option<TestServer> {
     Some(server)
 }
 
-fn place(server: &TestServer, database: &str) -> String {
-    let address = server.address(database);
-    let password = address.password().map_or("", |p| p.expose());
-    format!(
-        "host={} port={} user={} password={password} dbname={database}",
-        address.host(),
-        address.port(),
-        address.user()
-    )
-}
-
 fn world(server: &TestServer, database: &str) -> World {
-    World::new(PROGRAM).with_env("SOURCE", &place(server, database))
+    World::new(PROGRAM).with_env("SOURCE", &server.place(database))
 }
 
 /// Verifies with the test databases beside production, which is the quickest.
@@ -241,7 +230,7 @@ async fn sixty_eight_versions_pass_all_twelve_phases() {
 async fn each_damage_of_a_restored_table_is_seen_by_its_own_checks() {
     let Some(server) = production().await else { return };
     server.create("copy", VERSIONS).await;
-    let world = world(&server, "cti_scraper").with_env("COPY", &place(&server, "copy"));
+    let world = world(&server, "cti_scraper").with_env("COPY", &server.place("copy"));
     let world = world.file("damaging.rhai", &damaging()).file("versions.sql", VERSIONS);
     let metrics = format!("metrics={}", METRICS.join(","));
     let ended = world.run(&["damaging.rhai", "--json", "--set", &metrics]).expect(1);

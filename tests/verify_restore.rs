@@ -46,8 +46,12 @@ async fn the_newest_backup_of_a_folder_is_restored_and_all_checks_hold() {
     if !foreign_dump(&world, &server, "agency.sql.gz", |all| all) {
         return;
     }
+    world.write("backups/zz_older.sql.gz", "not a backup at all");
+    let hour_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+    let older = std::fs::File::options().append(true).open(world.path("backups/zz_older.sql.gz")).unwrap();
+    older.set_modified(hour_ago).unwrap();
     let ended = verify(&world, &[]).await.expect(0);
-    ended.told("Total checks: 13").told("Failed: 0").told("VERIFICATION PASSED").told("0607bc5b8541");
+    ended.told("Total checks: 14").told("Failed: 0").told("VERIFICATION PASSED").told("0607bc5b8541");
     assert_eq!(world.names("tmp"), Vec::<String>::new());
 }
 
@@ -59,8 +63,71 @@ async fn a_missing_table_fails_and_is_named() {
     if !foreign_dump(&world, &server, "agency.sql.gz", |all| all) {
         return;
     }
-    let ended = verify(&world, &["counts=users", "backup=backups/agency.sql.gz"]).await.expect(1);
-    ended.told("table subscriptions exists").told("VERIFICATION FAILED");
+    let ended = verify(&world, &["backup=backups/agency.sql.gz"]).await.expect(1);
+    ended
+        .told("table subscriptions exists")
+        .told("there is no such table")
+        .told("Failed: 2")
+        .told("VERIFICATION FAILED");
+}
+
+/// Runs the script on a dump whose text was edited.
+async fn verify_edited(edit: impl FnOnce(String) -> String) -> Option<Ended> {
+    let server = agency().await?;
+    let world = World::new(PROGRAM);
+    let text = String::from_utf8(server.pg_dump("agency", &["--clean", "--if-exists"])?).unwrap();
+    world.write("backups/agency.sql", &edit(text));
+    Some(verify(&world, &[]).await)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_server_only_notes_is_no_failure() {
+    // DROP TABLE IF EXISTS on an empty database: a notice each.
+    let Some(ended) = verify_edited(|text| text).await else { return };
+    ended.expect(0).told("Total checks: 14").told("VERIFICATION PASSED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_go_during_the_restore_fail_the_count() {
+    let end = "\n--\n-- PostgreSQL database dump complete\n--\n";
+    let less = |text: String| text.replace(end, &format!("\nDELETE FROM public.users WHERE id = 7;\n{end}"));
+    let Some(ended) = verify_edited(less).await else { return };
+    ended.expect(1).told("users: every row of the backup").told("39").told("Failed: 1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migration_without_a_version_fails() {
+    let Some(ended) = verify_edited(|text| text.replace("0607bc5b8541\n", "")).await else { return };
+    ended.expect(1).told("migration version is there").told("Failed: 1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_that_the_server_refuses_could_not_run_and_is_named() {
+    let wrong = |text: String| text.replace("SET default_tablespace", "SELECT 1/0;\nSET default_tablespace");
+    let Some(ended) = verify_edited(wrong).await else { return };
+    ended.expect(2).told("division by zero");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_without_backups_could_not_run() {
+    let world = World::new(PROGRAM);
+    std::fs::create_dir(world.path("backups")).unwrap();
+    verify(&world, &[]).await.expect(2).told("there is no backup in backups");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kept_server_stays_and_goes_with_gc() {
+    let Some(server) = agency().await else { return };
+    let world = World::new(PROGRAM);
+    if !foreign_dump(&world, &server, "agency.sql.gz", |all| all) {
+        return;
+    }
+    let ended = verify(&world, &["keep=true", "provider=local"]).await;
+    let (kept, gone) = (world.run(&["gc", "--kept", "--dry-run"]), world.run(&["gc", "--kept"]));
+    ended.expect(0).told("kept for a look");
+    assert!(kept.expect(0).stdout.contains("would remove cluster "));
+    let folder = gone.expect(0).stdout.trim().rsplit(' ').next().unwrap().to_owned();
+    assert!(folder.starts_with('/') && !std::path::Path::new(&folder).exists(), "{folder} is still there");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use super::manifest::{Format, Manifest};
 use crate::error::{Error, Kind, Result};
 use crate::files::atomic::AtomicFile;
+use crate::signing::Trust;
 
 /// A backup that was opened: its manifest is read, its content is not.
 #[derive(Debug, Clone)]
@@ -16,6 +17,7 @@ pub struct Backup {
     path: PathBuf,
     format: Format,
     manifest: Option<Box<Manifest>>,
+    signed_by: Option<String>,
 }
 
 /// Returns where the manifest of the backup at `path` lies.
@@ -38,12 +40,26 @@ impl Backup {
     /// Opens the backup at `path`. A dump of another tool has no manifest: it can be restored, but there is nothing to
     /// compare the result with.
     pub fn open(path: &Path) -> Result<Self> {
+        Self::open_signed(path, &Trust::default())
+    }
+
+    /// Opens a backup whose manifest one of these keys must have signed; without keys anybody's.
+    ///
+    /// The manifest names the file's SHA-256, so that who signed the one signed the other.
+    pub fn open_signed(path: &Path, trust: &Trust) -> Result<Self> {
         let facts = path.metadata().map_err(|e| Error::io("open the backup", path, &e))?;
         if !facts.is_file() {
             return Err(refused(path, "it is not a file"));
         }
         let beside = manifest_path(path);
-        let manifest = if beside.symlink_metadata().is_ok() { Some(Box::new(Manifest::read(&beside)?)) } else { None };
+        let (manifest, signed_by) = match beside.symlink_metadata() {
+            Ok(_) => {
+                let (manifest, signed_by) = Manifest::read_signed(&beside, trust)?;
+                (Some(Box::new(manifest)), signed_by)
+            }
+            Err(_) if trust.is_empty() => (None, None),
+            Err(_) => return Err(refused(path, "it has no manifest, so nobody can have signed it")),
+        };
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let format = match &manifest {
             Some(manifest) => {
@@ -55,7 +71,7 @@ impl Backup {
                     .hint("names end in .sql, .sql.gz, .sql.zst, .dump or .sqlite.gz")
             })?,
         };
-        Ok(Self { path: path.to_owned(), format, manifest })
+        Ok(Self { path: path.to_owned(), format, manifest, signed_by })
     }
 
     /// Returns the file.
@@ -71,6 +87,11 @@ impl Backup {
     /// Returns the manifest; a dump of another tool has none.
     pub fn manifest(&self) -> Option<&Manifest> {
         self.manifest.as_deref()
+    }
+
+    /// Returns the trusted key that signed it, where keys were named.
+    pub fn signed_by(&self) -> Option<&str> {
+        self.signed_by.as_deref()
     }
 
     /// Returns the manifest, or an error that says what cannot be done without one.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
 
 use super::retention::{Candidate, Decision, Policy, Worth, plan};
 use super::set::{BackupSet, FAILED_PREFIX, SET_PREFIX, Standing};
@@ -122,9 +123,9 @@ impl Catalog {
         Ok(decisions.into_iter().filter_map(|decision| Some((find(&decision.name)?, decision))).collect())
     }
 
-    /// Removes a set for good.
-    pub fn remove(&self, set: &BackupSet) -> Result<()> {
-        set_build::remove_set(set)
+    /// Removes a set for good; with a token its files are overwritten before, until the token says stop.
+    pub fn remove(&self, set: &BackupSet, shred: Option<&CancellationToken>) -> Result<()> {
+        set_build::remove_set(set, shred)
     }
 
     /// Returns numbers about all sets.

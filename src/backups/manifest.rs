@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::compare::{Engine, Fingerprint};
 use crate::error::{Error, Kind, Result};
+use crate::signing::Trust;
 
 /// The format number that this version writes and reads.
 pub const FORMAT: u32 = 1;
@@ -117,6 +118,10 @@ pub struct Manifest {
     pub tools: BTreeMap<String, String>,
     /// The tables that were asked for; `None` is the whole database. A selection can never pass as a full backup.
     pub tables: Option<Vec<String>>,
+    /// The columns whose values are masked, each with the way; neither values nor a key. A masked copy can never pass as a
+    /// full backup.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub masked: BTreeMap<String, String>,
     /// The parts of the file that can be unpacked on their own, in order; empty where the format has none.
     pub members: Vec<Member>,
     /// What the database held.
@@ -186,12 +191,19 @@ impl Manifest {
     /// Reads and checks the manifest at `path`. Nothing in it is believed that the types and [`Manifest::check`] do not
     /// hold.
     pub fn read(path: &Path) -> Result<Self> {
+        Self::read_signed(path, &Trust::default()).map(|(manifest, _)| manifest)
+    }
+
+    /// Reads a manifest that one of these keys must have signed, and returns it with the key's name.
+    pub fn read_signed(path: &Path, trust: &Trust) -> Result<(Self, Option<String>)> {
         let size = path.metadata().map_err(|e| Error::io("read", path, &e))?.len();
         if size > LARGEST {
             return Err(damaged(path).caused_by(format!("it has {size} bytes; a manifest has {LARGEST} at most")));
         }
         let text = std::fs::read(path).map_err(|e| Error::io("read", path, &e))?;
-        Self::parse(&text).map_err(|e| damaged(path).caused_by_error(e))
+        let signed_by = if trust.is_empty() { None } else { Some(trust.signer_of(path, &text)?) };
+        let manifest = Self::parse(&text).map_err(|e| damaged(path).caused_by_error(e))?;
+        Ok((manifest, signed_by))
     }
 
     /// Reads and checks a manifest's text.
@@ -221,9 +233,19 @@ impl Manifest {
         Ok(text)
     }
 
-    /// Returns whether the backup holds the whole database.
+    /// Returns whether the backup holds the whole database as it was.
     pub fn is_whole(&self) -> bool {
-        self.tables.is_none()
+        self.tables.is_none() && !self.is_masked()
+    }
+
+    /// Returns whether columns hold other values than the database did.
+    pub fn is_masked(&self) -> bool {
+        !self.masked.is_empty()
+    }
+
+    /// Says what is masked: `app.users.email (hash)`.
+    pub fn masked_columns(&self) -> String {
+        self.masked.iter().map(|(column, way)| format!("{column} ({way})")).collect::<Vec<_>>().join(", ")
     }
 
     /// Checks what the types cannot: the parts agree with each other.
@@ -289,6 +311,7 @@ pub(super) mod tests {
             source: Source::default(),
             tools: BTreeMap::new(),
             tables: None,
+            masked: BTreeMap::new(),
             members: vec![Member { offset: 0, length: 4, raw_length: 10, section: Section::PreData, table: None }],
             fingerprint: Fingerprint::new(Engine::Postgres),
         }

@@ -15,6 +15,7 @@ use crate::files::checksums::{self, CHECKSUM_FILE, Verdict};
 use crate::files::digest::Digest;
 use crate::files::{atomic, listing, shown};
 use crate::progress::Progress;
+use crate::signing::{Signer, Trust, signature_path};
 
 /// How the names of whole sets begin.
 pub const SET_PREFIX: &str = "system_backup_";
@@ -264,6 +265,26 @@ impl BackupSet {
         }
     }
 
+    /// Signs the metadata, which name the list of all files.
+    pub fn sign(&self, signer: &Signer) -> Result<()> {
+        let path = self.folder.join(METADATA_FILE);
+        signer.sign(&path, listing::read_text(&path)?.as_bytes())
+    }
+
+    /// Returns the trusted key that signed the set.
+    ///
+    /// # Errors
+    /// `Damaged` when none of them did, or when the metadata are not those that the set was opened with.
+    pub fn signed_by(&self, trust: &Trust) -> Result<String> {
+        let path = self.folder.join(METADATA_FILE);
+        let text = listing::read_text(&path)?;
+        let signer = trust.signer_of(&path, text.as_bytes())?;
+        match serde_json::from_str::<Metadata>(&text) {
+            Ok(read) if Some(&read) == self.metadata.as_ref() => Ok(signer),
+            _ => Err(damaged(&self.name, &format!("{METADATA_FILE} changed since it was read"))),
+        }
+    }
+
     /// Reads every file of the set against its checksum and size, and returns what is wrong. A set without a list of
     /// checksums proves nothing, so that is wrong, too.
     pub fn verify(&self, progress: &Progress, cancel: &CancellationToken) -> Result<(u64, Vec<String>)> {
@@ -283,6 +304,7 @@ impl BackupSet {
             match &file.verdict {
                 Verdict::Ok => {}
                 Verdict::Missing => wrong.push(format!("{} is missing", shown(&file.path))),
+                Verdict::Differs { why } => wrong.push(format!("{}: {why}", shown(&file.path))),
                 Verdict::Changed { .. } => wrong.push(format!("{} does not match its checksum", shown(&file.path))),
                 Verdict::Unreadable { why } => wrong.push(format!("{} cannot be read: {why}", shown(&file.path))),
             }
@@ -291,7 +313,9 @@ impl BackupSet {
         for (name, component) in &metadata.components {
             self.verify_component(name, component, &mut links, &mut parts)?;
         }
+        let signature = signature_path(Path::new(METADATA_FILE));
         let ours = [METADATA_FILE, VERIFIED_FILE, PIN_FILE].map(Path::new);
+        let ours = [&ours[..], &[&signature]].concat();
         let extra = seen.extra.iter().filter(|path| !ours.contains(&path.as_path()) && !links.contains(path));
         wrong.extend(extra.map(|path| format!("{} is not listed in {CHECKSUM_FILE}", shown(path))));
         wrong.append(&mut parts);

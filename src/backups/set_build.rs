@@ -13,7 +13,7 @@ use super::{Backup, BackupSet};
 use crate::cleanup::{Ledger, Record, Ticket};
 use crate::error::{Error, Kind, Result};
 use crate::files::digest::Digest;
-use crate::files::{atomic, checksums, listing, shown, unfinished};
+use crate::files::{atomic, checksums, listing, shown, shred, unfinished};
 use crate::progress::Progress;
 use crate::units;
 
@@ -132,7 +132,13 @@ impl Unfinished {
         let size = set::size_at(&file);
         let sealed = checksums::read_sidecar(&file);
         let digest = sealed.or_else(|_| Digest::of_file(&file, &Progress::default(), &CancellationToken::new()))?;
-        let raw = Backup::open(&file).ok().and_then(|b| b.manifest().map(|m| units::size(m.raw_size)));
+        let manifest = Backup::open(&file).ok().and_then(|backup| backup.manifest().cloned());
+        if let Some(manifest) = manifest.as_ref().filter(|manifest| manifest.is_masked()) {
+            return Err(Error::new(Kind::Refused, "a masked copy is no part of a backup set")
+                .caused_by(format!("masked: {}", manifest.masked_columns()))
+                .hint("dump it into a folder of its own: what is masked cannot come back"));
+        }
+        let raw = manifest.map(|manifest| units::size(manifest.raw_size));
         let relative = file.strip_prefix(&self.folder).unwrap_or(&file).to_string_lossy().into_owned();
         Ok(Component {
             filename: Some(file.file_name().unwrap_or_default().to_string_lossy().into_owned()),
@@ -153,7 +159,9 @@ impl Unfinished {
         let mut found = Vec::new();
         for entry in std::fs::read_dir(parent).map_err(|e| Error::io("read", parent, &e))? {
             let name = entry.map_err(|e| Error::io("read", parent, &e))?.file_name().to_string_lossy().into_owned();
-            let beside = [".sha256", ".manifest.json", tree::ENDING].iter().any(|ending| name.ends_with(ending));
+            let beside = [".sha256", ".manifest.json", ".manifest.json.sig", tree::ENDING]
+                .iter()
+                .any(|ending| name.ends_with(ending));
             if name.starts_with(&start) && !beside {
                 found.push(parent.join(name));
             }
@@ -208,11 +216,17 @@ fn remove(folder: &Path) -> Result<()> {
 }
 
 /// Removes a set for good. It loses its name first, so that half of it never looks like a set.
-pub(super) fn remove_set(set: &BackupSet) -> Result<()> {
+pub(super) fn remove_set(set: &BackupSet, shred: Option<&CancellationToken>) -> Result<()> {
     listing::may_go(&set.folder)?;
+    if shred.is_some() {
+        shred::may_go(&set.folder)?;
+    }
     let parent = set.folder.parent().unwrap_or(Path::new("."));
     let going = parent.join(format!("{}{}", atomic::partial_prefix(), set.name));
     std::fs::rename(&set.folder, &going).map_err(|e| Error::io("remove", &set.folder, &e))?;
     atomic::sync_folder(parent)?;
+    if let Some(cancel) = shred {
+        shred::overwrite(&going, cancel)?;
+    }
     remove(&going)
 }

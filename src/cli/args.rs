@@ -74,6 +74,8 @@ impl Global {
 pub(super) enum Command {
     /// Run a script: a path, or the name of a stock script
     Run(Run),
+    /// Plant damages and show which of a script's checks see them
+    Prove(Prove),
     /// Compile and lint scripts without running them
     Check(Check),
     /// Show a script's purpose and parameters
@@ -92,6 +94,8 @@ pub(super) enum Command {
     Report(Report),
     /// Remove what killed runs left behind
     Gc(Gc),
+    /// Make a pair of keys that sign backups and show who signed them
+    Keygen(Keygen),
     /// Print a completion script for a shell
     Completions(Completions),
 }
@@ -117,9 +121,21 @@ pub(super) struct How {
     /// Stop the run after this time: 90s, 15m, 2h
     #[arg(long, value_name = "TIME", value_parser = duration, env = "RUNNER_TIMEOUT")]
     pub(super) timeout: Option<Duration>,
+    /// Move at most this much data in a second, all parts of the run together: 20MB
+    #[arg(long, value_name = "SIZE", value_parser = size, env = "RUNNER_BANDWIDTH")]
+    pub(super) bandwidth: Option<u64>,
+    /// Let the script start this program; repeat for more. No other is ever started by a script
+    #[arg(long = "allow-run", value_name = "PROGRAM", value_delimiter = ',', env = "RUNNER_ALLOW_RUN")]
+    pub(super) allow_run: Vec<String>,
     /// Exit with 4 when nothing was verified
     #[arg(long, env = "RUNNER_REQUIRE_CHECKS")]
     pub(super) require_checks: bool,
+    /// Sign each backup of this run with this key of `runner keygen`
+    #[arg(long, value_name = "FILE.key", env = "RUNNER_SIGN")]
+    pub(super) sign: Option<PathBuf>,
+    /// Read only backups that one of these keys signed; repeat for more
+    #[arg(long, value_name = "FILE.pub", value_delimiter = ',', env = "RUNNER_TRUST")]
+    pub(super) trust: Vec<PathBuf>,
     /// What no script may write to
     #[arg(long, value_name = "FILE", default_value = "runner.toml", env = "RUNNER_CONFIG")]
     pub(super) config: PathBuf,
@@ -149,6 +165,17 @@ pub(super) struct Run {
     /// Read files once a second instead of waiting for events, for network drives
     #[arg(long, requires = "watch", env = "RUNNER_POLL")]
     pub(super) poll: bool,
+}
+
+#[derive(Args)]
+pub(super) struct Prove {
+    /// A drill: a path, or a name from `runner list`
+    pub(super) script: String,
+    /// Plant only this damage, by its name; repeat for more
+    #[arg(long, value_name = "NAME")]
+    pub(super) damage: Vec<String>,
+    #[command(flatten)]
+    pub(super) how: How,
 }
 
 #[derive(Args)]
@@ -215,6 +242,15 @@ pub(super) struct Gc {
     /// Show what would be removed
     #[arg(long)]
     pub(super) dry_run: bool,
+    /// Also remove what runs set aside for a look: `keep: true`, `--keep`
+    #[arg(long)]
+    pub(super) kept: bool,
+}
+
+#[derive(Args)]
+pub(super) struct Keygen {
+    /// What the files are called: NAME.key, which signs, and NAME.pub, which is trusted
+    pub(super) name: PathBuf,
 }
 
 #[derive(Args)]
@@ -226,6 +262,14 @@ pub(super) struct Completions {
 fn pair(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or_else(|| format!("`{text}` has no `=`: write NAME=VALUE"))?;
     Ok((name.trim().to_owned(), value.to_owned()))
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    match units::parse_size(text) {
+        Ok(0) => Err("nothing could move: write a size such as 20MB".into()),
+        Ok(bytes) => Ok(bytes),
+        Err(e) => Err(format!("{e}; {}", e.next_step().unwrap_or_default())),
+    }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

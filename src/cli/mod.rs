@@ -9,8 +9,10 @@ mod fork;
 mod gc;
 mod help;
 mod history;
+mod keygen;
 mod list;
 pub mod output;
+mod prove;
 mod report;
 mod run;
 pub mod watch;
@@ -44,6 +46,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
 fn dispatch(command: Command, global: &Global) -> Result<u8> {
     match command {
         Command::Run(args) => run::run(&args, global),
+        Command::Prove(args) => prove::prove(&args, global),
         Command::Check(args) => check::check(&args, global),
         Command::Help(args) => help::help(&args, global),
         Command::List => list::list(),
@@ -53,6 +56,7 @@ fn dispatch(command: Command, global: &Global) -> Result<u8> {
         Command::History(args) => history::history(&args, global),
         Command::Report(args) => report::report(&args, global),
         Command::Gc(args) => gc::gc(&args, global),
+        Command::Keygen(args) => keygen::keygen(&args),
         Command::Completions(args) => completions::completions(&args),
     }
 }

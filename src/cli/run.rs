@@ -10,11 +10,13 @@ use super::args::{Global, How, Run as Args};
 use super::output::{Output, Places, can_ask};
 use super::watch::{Used, Watcher};
 use super::{answer, runtime};
+use crate::cleanup::Sought;
 use crate::engine::{self, Script};
 use crate::error::{Error, Kind, Result};
 use crate::files::atomic;
 use crate::report::{Format, Report};
-use crate::run::{Options, Protection, Run, Stop, Why, exit};
+use crate::run::{Configuration, Listener, Options, Programs, Run, Stop, Why, exit};
+use crate::signing::{Signer, Trust};
 
 /// Runs a script.
 pub(super) fn run(args: &Args, global: &Global) -> Result<u8> {
@@ -50,24 +52,8 @@ impl<'a> Stage<'a> {
 
     /// Runs a script once and returns the exit code.
     pub(super) fn once(&self, name: &str) -> Result<u8> {
-        let script = match Script::compile(name) {
-            Ok(script) => script,
-            Err(failure) => {
-                self.output.broken(&failure);
-                return Ok(exit::BROKE);
-            }
-        };
-        let set = self.how.parameters()?;
-        script.accept(&set)?;
-        let options = self.options(set)?;
-        if !options.dry_run {
-            self.collect();
-        }
-        let run = Run::start(options, self.output.clone(), self.runtime.handle().clone())?;
-        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(run.stop.clone());
-        if self.ended.is_cancelled() {
-            run.stop.stop(Why::Interrupted); // the signal came while we compiled
-        }
+        let Some(script) = self.compile(name) else { return Ok(exit::BROKE) };
+        let run = self.begin(self.options_for(&script)?, self.output.clone())?;
         let told = self.tell_when_stopping(&run.stop);
         let verdict = engine::execute(&script, &run);
         told.abort();
@@ -80,6 +66,47 @@ impl<'a> Stage<'a> {
         }
         reports?;
         Ok(verdict.exit_code)
+    }
+
+    /// Compiles a script, or tells why it does not compile.
+    pub(super) fn compile(&self, name: &str) -> Option<Script> {
+        Script::compile(name).map_err(|failure| self.output.broken(&failure)).ok()
+    }
+
+    /// Reads what the command line asks of a script's runs, and clears up after killed ones.
+    pub(super) fn options_for(&self, script: &Script) -> Result<Options> {
+        let set = self.how.parameters()?;
+        script.accept(&set)?;
+        let options = self.options(set)?;
+        if !options.dry_run {
+            self.collect();
+        }
+        Ok(options)
+    }
+
+    /// Starts a run that signals stop.
+    pub(super) fn begin(&self, options: Options, listener: Arc<dyn Listener>) -> Result<Arc<Run>> {
+        let run = Run::start(options, listener, self.runtime.handle().clone())?;
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(run.stop.clone());
+        if self.ended.is_cancelled() {
+            run.stop.stop(Why::Interrupted); // the signal came before there was a run
+        }
+        Ok(run)
+    }
+
+    /// Tells something beside the runs.
+    pub(super) fn notice(&self, text: &str) {
+        self.output.notice(text);
+    }
+
+    /// Returns the exit code of the signal or deadline that stopped the current run.
+    pub(super) fn stopped(&self) -> Option<u8> {
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        current.as_ref().and_then(Stop::why).map(|why| match why {
+            Why::Interrupted => exit::INTERRUPTED,
+            Why::Terminated => exit::TERMINATED,
+            Why::Deadline => exit::DEADLINE,
+        })
     }
 
     /// Runs a script, and again after each save that changes it or what it imports. A save during a run leads to one
@@ -109,6 +136,8 @@ impl<'a> Stage<'a> {
     }
 
     fn options(&self, set: BTreeMap<String, String>) -> Result<Options> {
+        let configuration = Configuration::read(&self.how.config)?;
+        let allowed = self.how.allow_run.iter().cloned().chain(configuration.run.programs);
         Ok(Options {
             set,
             dry_run: self.how.dry_run,
@@ -117,14 +146,19 @@ impl<'a> Stage<'a> {
             keep: self.how.keep,
             require_checks: self.how.require_checks,
             timeout: self.how.timeout,
+            bandwidth: self.how.bandwidth,
             state_dir: self.global.state_dir.clone(),
-            protection: Protection::read(&self.how.config)?,
+            protection: configuration.protect,
+            programs: Programs::new(allowed)?,
+            signer: self.how.sign.as_deref().map(Signer::read).transpose()?.map(Arc::new),
+            trust: Arc::new(Trust::read(&self.how.trust)?),
+            proving: None,
         })
     }
 
     /// Removes what killed runs left behind. What cannot be removed is said and does not stop the run.
     fn collect(&self) {
-        match self.runtime.block_on(engine::collect(&self.global.state_dir)) {
+        match self.runtime.block_on(engine::collect(&self.global.state_dir, Sought::LeftBehind)) {
             Ok(collected) => {
                 for record in collected.removed {
                     self.output

@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::lawful::{self, Lawful};
+use super::rows::{RowDifference, RowSearch, TableRows};
 use super::{Aspect, Fingerprint, Table};
 use crate::error::{Error, Kind, Result};
 use crate::units::count;
@@ -41,12 +43,22 @@ impl fmt::Display for Level {
 }
 
 /// What of two databases is compared.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Scope {
     /// Only these tables' rows, and no structure; empty means everything.
     pub tables: Vec<String>,
     /// Objects whose differences are lawful here, each with its reason, which the report shows.
     pub ignore: BTreeMap<String, String>,
+    /// Whether the content of materialised views is compared.
+    pub matviews: bool,
+    /// Columns that one side holds masked; a difference there says nothing, and neither does the rest of such a row.
+    pub masked: Vec<String>,
+}
+
+impl Default for Scope {
+    fn default() -> Self {
+        Self { tables: Vec::new(), ignore: BTreeMap::new(), matviews: true, masked: Vec::new() }
+    }
 }
 
 /// One way in which the second side differs from the first.
@@ -76,6 +88,13 @@ pub enum Change {
         /// The second side's.
         found: String,
     },
+}
+
+impl Difference {
+    /// Returns the level that sees it: rows and the bytes of large objects are content, all else is structure.
+    pub fn level(&self) -> Level {
+        if self.what == "rows" || self.what == Aspect::LargeObject.word() { Level::Content } else { Level::Structure }
+    }
 }
 
 impl fmt::Display for Difference {
@@ -108,6 +127,10 @@ pub struct Comparison {
     pub differences: Vec<Difference>,
     /// Differences with a reason.
     pub ignored: Vec<Ignored>,
+    /// What may differ without damage, and what no dump holds, each with its reason.
+    pub lawful: Vec<Lawful>,
+    /// Objects that were to be ignored and in which nothing differed.
+    pub not_used: Vec<String>,
     /// How many tables were compared.
     pub tables: u64,
     /// How many rows of the first side were compared.
@@ -116,6 +139,18 @@ pub struct Comparison {
     pub checked: Vec<Level>,
     /// What was not checked, and why.
     pub not_checked: Vec<(String, String)>,
+    /// The rows that differ, as many as were asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub row_differences: Vec<RowDifference>,
+    /// How many rows differ, for each table that was searched.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub row_counts: Vec<TableRows>,
+    /// Tables that differ and whose rows could not be named, with the reason.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rows_not_named: Vec<(String, String)>,
+    /// Columns that one side holds masked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub masked: Vec<String>,
 }
 
 /// Compares two fingerprints.
@@ -140,11 +175,29 @@ pub fn compare(expected: &Fingerprint, found: &Fingerprint, scope: &Scope) -> Re
         });
     }
 
+    let mut views = if whole && scope.matviews { lawful::views(expected, found) } else { lawful::Views::default() };
+    // Only where everything that it is computed from is equal can a view's content differ by law; what follows from a
+    // declared exception is as lawful as that is.
+    let feeds = |d: &&Difference| ["rows", "definition", "version", "content", "engine"].contains(&d.what);
+    let (declared, undeclared): (Vec<_>, Vec<_>) =
+        all.iter().filter(feeds).partition(|d| scope.ignore.contains_key(&d.object));
+    let lawless = !undeclared.is_empty();
+    if !declared.is_empty() {
+        views.differ.iter_mut().for_each(Lawful::follows_exceptions);
+    }
+    all.extend(views.differ.extract_if(.., |view| lawless || scope.ignore.contains_key(&view.object)).map(difference));
     let (ignored, differences): (Vec<_>, Vec<_>) = all.into_iter().partition(|d| scope.ignore.contains_key(&d.object));
     let ignored: Vec<_> = ignored
         .into_iter()
         .map(|difference| Ignored { reason: scope.ignore[&difference.object].clone(), difference })
         .collect();
+    let used = |object: &String| ignored.iter().any(|ignored| ignored.difference.object == *object);
+    let not_used = scope.ignore.keys().filter(|object| !used(object)).cloned().collect();
+    let mut lawful = views.differ;
+    if whole {
+        lawful.extend(lawful::column_order(&expected.items, &found.items));
+        lawful.extend(lawful::in_no_dump(expected));
+    }
     let mut not_checked: Vec<_> =
         expected.unread.iter().chain(&found.unread).map(|(what, why)| (what.clone(), why.clone())).collect();
     not_checked.sort();
@@ -153,15 +206,47 @@ pub fn compare(expected: &Fingerprint, found: &Fingerprint, scope: &Scope) -> Re
     if !whole {
         not_checked.push(("structure".into(), "only the named tables' rows were compared".into()));
     }
+    not_checked.append(&mut views.unknown);
+    let held = !expected.views.is_empty() || !found.views.is_empty();
+    if held && whole && !scope.matviews {
+        not_checked.push(("materialized views: content".into(), "left out by the option `matviews`".into()));
+    }
     Ok(Comparison {
         equal: differences.is_empty() && !unread,
         differences,
         ignored,
+        lawful,
+        not_used,
         tables: tables.len() as u64,
         rows: tables.iter().filter_map(|name| expected.tables.get(*name)).map(|t| t.rows).sum(),
         checked: if whole { vec![Level::Structure, Level::Content] } else { vec![Level::Content] },
         not_checked,
+        row_differences: Vec::new(),
+        row_counts: Vec::new(),
+        rows_not_named: Vec::new(),
+        masked: scope.masked.clone(),
     })
+}
+
+/// A view that differs where more than that does.
+fn difference(view: Lawful) -> Difference {
+    Difference { object: view.object, what: "content", change: view.change.unwrap_or(Change::Missing) }
+}
+
+impl Comparison {
+    /// Returns the tables whose rows differ on both sides: those in which rows can be looked for.
+    pub fn changed_tables(&self) -> impl Iterator<Item = &str> {
+        let changed =
+            self.differences.iter().filter(|d| matches!(d.change, Change::Changed { .. }) && d.what == "rows");
+        changed.filter_map(|difference| difference.object.strip_prefix("table "))
+    }
+
+    /// Takes in which rows differ.
+    pub fn add_rows(&mut self, search: RowSearch) {
+        self.row_differences = search.rows;
+        self.row_counts = search.tables;
+        self.rows_not_named = search.not_searched;
+    }
 }
 
 fn tables_in_scope<'a>(
@@ -195,24 +280,27 @@ fn table(name: &str, expected: Option<&Table>, found: Option<&Table>, difference
         (Some(_), None) => Change::Missing,
         (None, Some(_)) => Change::Extra,
         (Some(a), Some(b)) if a == b => return,
-        (Some(a), Some(b)) => table_change(a, b),
+        (Some(a), Some(b)) => {
+            let (expected, found) = table_change(a, b);
+            Change::Changed { expected, found }
+        }
         (None, None) => return,
     };
     differences.push(Difference { object: format!("table {name}"), what: "rows", change });
 }
 
-fn table_change(expected: &Table, found: &Table) -> Change {
-    let (expected, found) = if expected.columns != found.columns {
+/// Says in which of columns, number and content of rows two tables differ.
+pub(super) fn table_change(expected: &Table, found: &Table) -> (String, String) {
+    if expected.columns != found.columns {
         (format!("columns {}", expected.columns.join(", ")), format!("columns {}", found.columns.join(", ")))
     } else if expected.rows != found.rows {
-        (format!("{} rows", expected.rows), format!("{} rows", found.rows))
+        (count(expected.rows, "row"), count(found.rows, "row"))
     } else {
         (
-            format!("{} rows with sum {:.12}", expected.rows, expected.sum),
+            format!("{} with sum {:.12}", count(expected.rows, "row"), expected.sum),
             format!("as many rows with sum {:.12}", found.sum),
         )
-    };
-    Change::Changed { expected, found }
+    }
 }
 
 /// Compares everything but rows. An object may have several values in one aspect (two grants): they are sets.
@@ -223,6 +311,9 @@ fn items(expected: &Fingerprint, found: &Fingerprint, differences: &mut Vec<Diff
         let change = match (expected.get(&key), found.get(&key)) {
             (Some(a), Some(b)) if a == b => continue,
             (Some(a), Some(b)) => changed_values(a, b),
+            // Usually there is nothing of this: what it is says more than that it is.
+            (Some(a), None) if aspect == Aspect::Undumped => changed_values(a, &BTreeMap::new()),
+            (None, Some(b)) if aspect == Aspect::Undumped => changed_values(&BTreeMap::new(), b),
             (Some(_), None) => Change::Missing,
             (None, _) => Change::Extra,
         };
@@ -234,7 +325,7 @@ type Values<'a> = BTreeMap<(Aspect, &'a str), BTreeMap<&'a str, usize>>;
 
 fn by_object(fingerprint: &Fingerprint) -> Values<'_> {
     let mut values: Values = BTreeMap::new();
-    for item in &fingerprint.items {
+    for item in fingerprint.items.iter().filter(|item| item.aspect != Aspect::ColumnOrder) {
         *values.entry((item.aspect, &item.object)).or_default().entry(&item.value).or_default() += 1;
     }
     values
@@ -266,32 +357,6 @@ fn differing_part<'a>(a: &'a str, b: &'a str) -> (&'a str, &'a str) {
     let same = a.lines().zip(b.lines()).take_while(|(x, y)| x == y).map(|(x, _)| x.len() + 1).sum::<usize>();
     let cut = |text: &'a str| text.get(same..).unwrap_or("").lines().next().unwrap_or("");
     (cut(a), cut(b))
-}
-
-impl Comparison {
-    /// Returns the verdict in one line.
-    pub fn summary(&self) -> String {
-        let scope = format!("{} of {}", count(self.rows, "row"), count(self.tables, "table"));
-        match (self.differences.as_slice(), self.equal) {
-            ([], true) => format!("{scope} are equal{}", self.ignored_note()),
-            ([], false) => {
-                let unread: Vec<_> = self.not_checked.iter().map(|(what, why)| format!("{what} ({why})")).collect();
-                format!("not proven: could not read {}", unread.join(", "))
-            }
-            ([one], _) => format!("{one}; {scope} were compared"),
-            ([first, rest @ ..], _) => {
-                let more = count(rest.len() as u64, "more difference");
-                format!("{first}; {more}; {scope} were compared")
-            }
-        }
-    }
-
-    fn ignored_note(&self) -> String {
-        match self.ignored.len() {
-            0 => String::new(),
-            n => format!(", {} ignored with a reason", count(n as u64, "difference")),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -326,7 +391,7 @@ mod tests {
         let verdict = verdict(&database(&["1\tada"]), &database(&["1\tadb"]));
         assert!(!verdict.equal);
         assert!(
-            verdict.summary().starts_with("table public.users: rows changed, expected 1 rows with sum"),
+            verdict.summary().starts_with("table public.users: rows changed, expected 1 row with sum"),
             "{}",
             verdict.summary()
         );

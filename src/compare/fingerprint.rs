@@ -35,6 +35,9 @@ pub struct Fingerprint {
     pub tables: BTreeMap<String, Table>,
     /// Everything else, one value for each aspect of each object.
     pub items: Vec<Item>,
+    /// The content of each materialised view that is populated. It is computed: see [`super::Lawful`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub views: BTreeMap<String, View>,
     /// What could not be read and why: never a silent gap.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub unread: BTreeMap<String, String>,
@@ -49,6 +52,16 @@ pub struct Table {
     pub sum: RowSum,
     /// The columns in the order in which the rows were hashed.
     pub columns: Vec<String>,
+}
+
+/// What a materialised view held.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum View {
+    /// Its rows.
+    Content(Table),
+    /// It could not be read: why.
+    Unread(String),
 }
 
 /// One value of one object.
@@ -84,6 +97,10 @@ pub enum Aspect {
     Property,
     /// A role's attributes and memberships.
     Role,
+    /// The order of an inheritance child's columns, which a restore may change.
+    ColumnOrder,
+    /// What is there and in no dump.
+    Undumped,
 }
 
 impl Aspect {
@@ -99,6 +116,8 @@ impl Aspect {
             Aspect::Extension => "version",
             Aspect::Property => "property",
             Aspect::Role => "attributes",
+            Aspect::ColumnOrder => "column order",
+            Aspect::Undumped => "state beside the dump",
         }
     }
 }
@@ -106,7 +125,7 @@ impl Aspect {
 impl Fingerprint {
     /// Starts an empty fingerprint.
     pub fn new(engine: Engine) -> Self {
-        Self { engine, tables: BTreeMap::new(), items: Vec::new(), unread: BTreeMap::new() }
+        Self { engine, tables: BTreeMap::new(), items: Vec::new(), views: BTreeMap::new(), unread: BTreeMap::new() }
     }
 
     /// Adds one value of one object.

@@ -2,8 +2,14 @@
 
 mod comparison;
 mod fingerprint;
+mod integrity;
+mod lawful;
 mod row_sum;
+pub mod rows;
+mod summary;
 
 pub use comparison::{Change, Comparison, Difference, Ignored, Level, Scope, compare};
-pub use fingerprint::{Aspect, Engine, Fingerprint, Item, Table};
+pub use fingerprint::{Aspect, Engine, Fingerprint, Item, Table, View};
+pub use integrity::{Integrity, Problem};
+pub use lawful::Lawful;
 pub use row_sum::RowSum;

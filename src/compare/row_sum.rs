@@ -15,7 +15,11 @@ pub struct RowSum([u64; 4]);
 impl RowSum {
     /// Adds one row in its canonical bytes.
     pub fn add_row(&mut self, row: &[u8]) {
-        let digest = Sha256::digest(row);
+        self.add_digest(&Sha256::digest(row));
+    }
+
+    /// Adds one row by the SHA-256 of its canonical bytes.
+    pub(super) fn add_digest(&mut self, digest: &[u8]) {
         let mut words = [0u64; 4];
         for (word, bytes) in words.iter_mut().zip(digest.chunks_exact(8)) {
             *word = u64::from_le_bytes(bytes.try_into().expect("chunks of eight"));
@@ -36,7 +40,8 @@ impl RowSum {
 
 impl fmt::Display for RowSum {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().rev().try_for_each(|word| write!(f, "{word:016x}"))
+        let digits: String = self.0.iter().rev().map(|word| format!("{word:016x}")).collect();
+        f.pad(&digits) // with a precision, the first digits
     }
 }
 

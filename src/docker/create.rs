@@ -87,9 +87,14 @@ impl Made {
         self.ticket.remove().await
     }
 
+    /// Returns the container and the right to remove it, apart.
+    pub(super) fn split(self) -> (Container, Ticket) {
+        (self.container, self.ticket)
+    }
+
     /// Leaves it to the user and returns the container.
     pub fn keep(self) -> Result<Container> {
-        self.ticket.keep()?;
+        self.ticket.set_aside()?;
         Ok(self.container)
     }
 }
@@ -121,31 +126,7 @@ impl ContainerOptions {
         engine.ensure_image(&self.image, progress).await?;
         let run = ledger.run().to_owned();
         let name = self.name.clone().unwrap_or_else(|| next_name(&run));
-        let record = Record::new(KIND, &name, format!("docker rm -fv {name}")).fact("run", &*run);
-        let id: Arc<OnceLock<String>> = Arc::default();
-        let make = {
-            let (engine, id, name, run) = (engine.clone(), Arc::clone(&id), name.clone(), run.clone());
-            let body = self.body(&run);
-            async move {
-                let options = CreateContainerOptionsBuilder::new().name(&name).build();
-                let made = engine.api().await?.create_container(Some(options), body).await;
-                let made = made.map_err(|e| failed(format!("could not make container {name}"), &e).on(&*name))?;
-                let _ = id.set(made.id.clone());
-                Ok(Container::new(&engine, made.id, name))
-            }
-        };
-        let undo = {
-            let engine = engine.clone();
-            // Without an id the Engine's answer was lost: the container may be there, and only our label proves it ours.
-            move || async move {
-                match id.get() {
-                    Some(id) => Container::new(&engine, id, name).remove().await,
-                    None => remove_labelled(&engine, &run, &name).await,
-                }
-            }
-        };
-        let (container, ticket) = ledger.make(record, make, undo).await?;
-        Ok(Made { container, ticket })
+        make(engine, name, self.body(&run), ledger).await
     }
 
     /// Refuses names that the Engine would take for something else, a folder of this machine for instance.
@@ -166,8 +147,7 @@ impl ContainerOptions {
     }
 
     fn body(self, run: &str) -> ContainerCreateBody {
-        let made = jiff::Timestamp::now().to_string();
-        let labels = HashMap::from([(LABEL_RUN.to_owned(), run.to_owned()), (LABEL_MADE.to_owned(), made)]);
+        let labels = HashMap::from(our_labels(run));
         let memory = self.memory.and_then(|bytes| i64::try_from(bytes).ok());
         let host = HostConfig {
             memory,
@@ -190,6 +170,45 @@ impl ContainerOptions {
             ..ContainerCreateBody::default()
         }
     }
+}
+
+/// Makes a container, which must carry the label of the run.
+pub(super) async fn make(
+    engine: &Engine,
+    name: String,
+    body: ContainerCreateBody,
+    ledger: &Arc<Ledger>,
+) -> Result<Made> {
+    let run = ledger.run().to_owned();
+    let record = Record::new(KIND, &name, format!("docker rm -fv {name}")).fact("run", &*run);
+    let id: Arc<OnceLock<String>> = Arc::default();
+    let make = {
+        let (engine, id, name) = (engine.clone(), Arc::clone(&id), name.clone());
+        async move {
+            let options = CreateContainerOptionsBuilder::new().name(&name).build();
+            let made = engine.api().await?.create_container(Some(options), body).await;
+            let made = made.map_err(|e| failed(format!("could not make container {name}"), &e).on(&*name))?;
+            let _ = id.set(made.id.clone());
+            Ok(Container::new(&engine, made.id, name))
+        }
+    };
+    let undo = {
+        let engine = engine.clone();
+        // Without an id the Engine's answer was lost: the container may be there, and only our label proves it ours.
+        move || async move {
+            match id.get() {
+                Some(id) => Container::new(&engine, id, name).remove().await,
+                None => remove_labelled(&engine, &run, &name).await,
+            }
+        }
+    };
+    let (container, ticket) = ledger.make(record, make, undo).await?;
+    Ok(Made { container, ticket })
+}
+
+/// Returns the labels of everything that a run makes.
+pub(super) fn our_labels(run: &str) -> [(String, String); 2] {
+    [(LABEL_RUN.to_owned(), run.to_owned()), (LABEL_MADE.to_owned(), jiff::Timestamp::now().to_string())]
 }
 
 fn mount(volume: MountedVolume) -> Mount {

@@ -53,7 +53,7 @@ fn not_pulled(error: Error, image: &str) -> Error {
 }
 
 /// Splits a reference into name and tag or digest: without a tag the Engine would pull every one.
-fn split(image: &str) -> (&str, Option<&str>) {
+pub(super) fn split(image: &str) -> (&str, Option<&str>) {
     if image.contains('@') {
         return (image, None);
     }
@@ -74,7 +74,7 @@ impl Layers {
         let (Some(now), Some(total)) = (detail.current, detail.total) else { return };
         let (now, total) = (now.max(0).unsigned_abs(), total.max(0).unsigned_abs());
         let (before, size) = self.0.entry(id.clone()).or_default();
-        progress.add(now.saturating_sub(*before));
+        progress.note(now.saturating_sub(*before));
         (*before, *size) = (now.max(*before), total);
         progress.set_total(self.0.values().map(|(_, total)| total).sum());
     }

@@ -1,12 +1,15 @@
 //! The services of Compose projects, found by the labels that Compose writes: listed, stopped and started again.
 
-use std::collections::{BTreeSet, HashMap};
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use bollard::models::ContainerSummary;
 use bollard::query_parameters::{ListContainersOptionsBuilder, StopContainerOptionsBuilder};
 
 use super::engine::{failed, is_absent};
-use super::{Container, Engine, Volume};
+use super::{Container, Engine, Volume, Wait};
+use crate::cleanup::Ledger;
 use crate::error::{Error, Kind, Result};
 
 /// The label that names a container's project.
@@ -14,9 +17,11 @@ pub const LABEL_PROJECT: &str = "com.docker.compose.project";
 /// The label that names its service.
 pub const LABEL_SERVICE: &str = "com.docker.compose.service";
 /// The label that lists what its service needs: `db:service_healthy:true,cache:service_started:false`.
-const LABEL_NEEDS: &str = "com.docker.compose.depends_on";
+pub(super) const LABEL_NEEDS: &str = "com.docker.compose.depends_on";
 /// The label of containers that `docker compose run` made: they are no services.
 const LABEL_ONE_OFF: &str = "com.docker.compose.oneoff";
+
+const POLL: Duration = Duration::from_millis(75);
 
 /// One container of a service.
 #[derive(Clone)]
@@ -29,7 +34,27 @@ pub struct Service {
     pub container: Container,
     /// The Engine's word for its state.
     pub state: String,
-    needs: Vec<String>,
+    /// The name of its image.
+    pub image: String,
+    /// Its own address in the first of its networks, while it runs.
+    pub address: Option<String>,
+    /// Where its ports are published on this machine, by port inside: `80`, `53/udp`.
+    pub ports: BTreeMap<String, String>,
+    needs: Vec<Need>,
+}
+
+/// What a service needs of another before it starts.
+#[derive(Clone)]
+struct Need {
+    service: String,
+    /// Compose's word: `service_started`, `service_healthy` or `service_completed_successfully`.
+    condition: String,
+}
+
+impl Need {
+    fn finishes(&self) -> bool {
+        self.condition == "service_completed_successfully"
+    }
 }
 
 impl Service {
@@ -55,6 +80,34 @@ impl Service {
     pub async fn start(&self) -> Result<()> {
         let started = self.container.engine().api().await?.start_container(self.container.id(), None).await;
         started.map_err(|e| self.failed("start", &e))
+    }
+
+    /// Waits until it is ready: its health check passes; where it has none, its published ports take connections; where
+    /// there are none of these either, it runs.
+    pub async fn ready(&self, limit: Duration, ledger: &Arc<Ledger>) -> Result<()> {
+        let seen = self.container.inspect_running().await?;
+        let tcp = self.ports.keys().filter_map(|port| port.parse().ok()).map(Wait::Port);
+        let waits = if seen.healthy.is_some() { vec![Wait::Healthy] } else { tcp.collect() };
+        Wait::all(&waits, &self.container, limit, ledger).await
+    }
+
+    /// Waits until its program has ended with status 0.
+    async fn completed(&self, limit: Duration) -> Result<()> {
+        let ended = async {
+            loop {
+                let seen = self.container.inspect().await?;
+                match (seen.status.as_str(), seen.exit_code) {
+                    ("exited", Some(0)) => return Ok(()),
+                    ("exited" | "dead", _) => return self.container.inspect_running().await.map(|_| ()),
+                    _ => tokio::time::sleep(POLL).await,
+                }
+            }
+        };
+        let late = |_| {
+            let sentence = format!("service {} did not end within {} seconds", self.name, limit.as_secs());
+            Error::new(Kind::Timeout, sentence).on(self.container.name())
+        };
+        tokio::time::timeout(limit, ended).await.map_err(late)?
     }
 
     fn failed(&self, what: &str, error: &bollard::errors::Error) -> Error {
@@ -88,6 +141,46 @@ pub async fn services(engine: &Engine, project: &str, names: &[String]) -> Resul
     Ok(in_order(found).into_iter().filter(|s| names.is_empty() || names.contains(&s.name)).collect())
 }
 
+/// Starts services in their order, each when what it needs is as Compose's own rules want it, and waits until all of them
+/// are ready. Returns them as they are then.
+pub async fn start_and_wait(services: &[Service], limit: Duration, ledger: &Arc<Ledger>) -> Result<Vec<Service>> {
+    let deadline = Instant::now() + limit;
+    let left = || deadline.saturating_duration_since(Instant::now());
+    for service in services {
+        for need in &service.needs {
+            for other in services.iter().filter(|s| s.name == need.service && s.project == service.project) {
+                match need.condition.as_str() {
+                    "service_healthy" => other.ready(left(), ledger).await?,
+                    "service_completed_successfully" => other.completed(left()).await?,
+                    _ => {}
+                }
+            }
+        }
+        service.start().await?;
+    }
+    let now = again(services).await?;
+    let finished: BTreeSet<&str> =
+        services.iter().flat_map(|s| s.needs.iter().filter(|n| n.finishes())).map(|n| n.service.as_str()).collect();
+    for service in now.iter().filter(|s| !finished.contains(s.name.as_str())) {
+        service.ready(left(), ledger).await?;
+    }
+    Ok(now)
+}
+
+/// Returns the same services as they are now: the Engine chooses ports when a container starts.
+pub async fn again(found: &[Service]) -> Result<Vec<Service>> {
+    let mut now = Vec::with_capacity(found.len());
+    for service in found {
+        let all = labelled(service.container.engine(), format!("{LABEL_PROJECT}={}", service.project)).await?;
+        let same = all.into_iter().find(|s| s.container.id() == service.container.id());
+        now.push(same.ok_or_else(|| {
+            let name = service.container.name();
+            Error::new(Kind::Missing, format!("container {name} is gone")).on(name)
+        })?);
+    }
+    Ok(now)
+}
+
 /// Returns the services that run with any of these volumes, in the order in which they start.
 ///
 /// # Errors
@@ -115,26 +208,45 @@ async fn labelled(engine: &Engine, label: String) -> Result<Vec<Service>> {
     let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
     let listed = engine.api().await?.list_containers(Some(options)).await;
     let listed = listed.map_err(|e| failed("could not list the containers", &e))?;
-    let mut found = Vec::new();
-    for container in listed {
-        let labels = container.labels.unwrap_or_default();
-        let one_off = labels.get(LABEL_ONE_OFF).is_some_and(|v| v.eq_ignore_ascii_case("true"));
-        let (Some(name), Some(project)) = (labels.get(LABEL_SERVICE), labels.get(LABEL_PROJECT)) else { continue };
-        let (Some(id), false) = (container.id, one_off) else { continue };
-        let label = container.names.unwrap_or_default().first().map(|n| n.trim_start_matches('/').to_owned());
-        found.push(Service {
-            name: name.clone(),
-            project: project.clone(),
-            container: Container::new(engine, id, label.unwrap_or_default()),
-            state: container.state.map(|state| state.to_string()).unwrap_or_default(),
-            needs: needs(labels.get(LABEL_NEEDS).map(String::as_str).unwrap_or_default()),
-        });
-    }
-    Ok(found)
+    Ok(listed.into_iter().filter_map(|container| service(engine, container)).collect())
 }
 
-fn needs(label: &str) -> Vec<String> {
-    label.split(',').filter_map(|one| one.split(':').next()).filter(|n| !n.is_empty()).map(str::to_owned).collect()
+fn service(engine: &Engine, seen: ContainerSummary) -> Option<Service> {
+    let labels = seen.labels.unwrap_or_default();
+    if labels.get(LABEL_ONE_OFF).is_some_and(|v| v.eq_ignore_ascii_case("true")) {
+        return None;
+    }
+    let name = seen.names.unwrap_or_default().first().map(|n| n.trim_start_matches('/').to_owned());
+    let mut networks: Vec<_> = seen.network_settings.and_then(|s| s.networks).into_iter().flatten().collect();
+    networks.sort_by(|a, b| a.0.cmp(&b.0));
+    let mut ports = BTreeMap::new();
+    for port in seen.ports.unwrap_or_default() {
+        let Some(outside) = port.public_port else { continue };
+        let kind = port.typ.map(|kind| kind.to_string()).filter(|kind| kind != "tcp" && !kind.is_empty());
+        let inside = kind.map_or(port.private_port.to_string(), |kind| format!("{}/{kind}", port.private_port));
+        let ip = port.ip.filter(|ip| ip != "0.0.0.0" && ip != "::" && !ip.contains(':')).unwrap_or("127.0.0.1".into());
+        ports.entry(inside).or_insert(format!("{ip}:{outside}"));
+    }
+    Some(Service {
+        name: labels.get(LABEL_SERVICE)?.clone(),
+        project: labels.get(LABEL_PROJECT)?.clone(),
+        container: Container::new(engine, seen.id?, name.unwrap_or_default()),
+        state: seen.state.map(|state| state.to_string()).unwrap_or_default(),
+        image: seen.image.unwrap_or_default(),
+        address: networks.into_iter().find_map(|(_, end)| end.ip_address.filter(|ip| !ip.is_empty())),
+        ports,
+        needs: needs(labels.get(LABEL_NEEDS).map(String::as_str).unwrap_or_default()),
+    })
+}
+
+/// Reads `db:service_healthy:true,cache:service_started:false`; older Composes write the names alone.
+fn needs(label: &str) -> Vec<Need> {
+    let need = |one: &str| {
+        let mut parts = one.split(':');
+        let service = parts.next().filter(|name| !name.is_empty())?.to_owned();
+        Some(Need { service, condition: parts.next().unwrap_or("service_started").to_owned() })
+    };
+    label.split(',').filter_map(need).collect()
 }
 
 /// Puts what others need first. Names in a circle, which Compose does not allow, keep the order of the alphabet.
@@ -142,7 +254,9 @@ fn in_order(mut services: Vec<Service>) -> Vec<Service> {
     services.sort_by(|a, b| (&a.name, a.container.name()).cmp(&(&b.name, b.container.name())));
     let mut ordered: Vec<Service> = Vec::with_capacity(services.len());
     while !services.is_empty() {
-        let waits = |s: &Service| services.iter().any(|other| other.name != s.name && s.needs.contains(&other.name));
+        let waits = |s: &Service| {
+            services.iter().any(|other| other.name != s.name && s.needs.iter().any(|n| n.service == other.name))
+        };
         let next = services.iter().position(|s| !waits(s)).unwrap_or(0);
         ordered.push(services.remove(next));
     }
@@ -155,7 +269,16 @@ mod tests {
 
     fn service(name: &str, label: &str) -> Service {
         let container = Container::new(&Engine::default(), name, name);
-        Service { name: name.into(), project: "p".into(), container, state: "running".into(), needs: needs(label) }
+        Service {
+            name: name.into(),
+            project: "p".into(),
+            container,
+            state: "running".into(),
+            image: "i".into(),
+            address: None,
+            ports: BTreeMap::new(),
+            needs: needs(label),
+        }
     }
 
     #[test]

@@ -5,12 +5,10 @@
 //! its programs could swap a folder for a link while the Engine follows it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use bollard::Docker;
+use bollard::errors::Error as ApiError;
 use bollard::models::VolumeCreateRequest;
 use bollard::query_parameters::{
     CreateImageOptionsBuilder, DownloadFromContainerOptionsBuilder, ListContainersOptionsBuilder,
@@ -18,13 +16,13 @@ use bollard::query_parameters::{
 };
 use futures_util::StreamExt;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
-use tokio_util::bytes::{Buf, Bytes};
+use tokio_util::bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use super::create::is_name;
 use super::engine::{failed, is_absent, status};
-use super::{ContainerOptions, Engine, LABEL_RUN, Made, MountedVolume};
+use super::transfer::{Incoming, on_thread, patient, receive, send};
+use super::{ContainerOptions, Engine, LABEL_OWNED, Made, MountedVolume};
 use crate::cleanup::{Ledger, Record, Ticket};
 use crate::error::{Error, Kind, Result};
 use crate::files::archive::Archived;
@@ -37,10 +35,6 @@ const EMPTY_IMAGE: (&str, &str) = ("runner-empty", "1");
 const ROOT: &str = "volume";
 /// The kind of a volume's record in the ledger.
 const KIND: &str = "volume";
-/// A volume takes as long as it takes; an Engine that hangs is ended by the run's own deadlines.
-const TRANSFER_LIMIT: Duration = Duration::from_secs(7 * 24 * 3600);
-/// Blocks under way between the Engine and the thread that packs or unpacks.
-const BLOCKS: usize = 8;
 
 /// A volume and who uses it.
 #[derive(Debug, Clone)]
@@ -170,6 +164,8 @@ fn about_tree(mut origin: Value, tree: &Tree) -> Value {
 pub struct VolumeOptions {
     /// Takes the place of what the volume holds.
     pub replace: bool,
+    /// Makes a new volume that goes with the run.
+    pub temporary: bool,
     /// Labels of a new volume, where not those that the archive's inventory gives.
     pub labels: Vec<(String, String)>,
 }
@@ -204,6 +200,11 @@ pub async fn restore_volume(
     };
     let expected = checked.tree.clone();
     let standing = Volume::look(engine, name).await?;
+    if options.temporary && standing.is_some() {
+        return Err(Error::new(Kind::Refused, format!("volume {name} exists already"))
+            .on(name)
+            .hint("what goes with the run must be new: choose another name"));
+    }
     let ticket = match &standing {
         None => Some(make(engine, blueprint(name, checked.origin.as_ref(), options), ledger).await?),
         Some(volume) => empty(engine, volume, options.replace, ledger, progress).await?,
@@ -211,7 +212,9 @@ pub async fn restore_volume(
     let filled = fill(engine, name, checked, &expected, ledger, progress).await;
     match (filled, ticket) {
         (Ok(()), ticket) => {
-            ticket.map_or(Ok(()), Ticket::keep)?;
+            if !options.temporary {
+                ticket.map_or(Ok(()), Ticket::keep)?;
+            }
             Ok(RestoredVolume { tree: expected, new: standing.is_none() })
         }
         (Err(error), Some(ticket)) => {
@@ -303,14 +306,14 @@ fn blueprint(name: &str, origin: Option<&Value>, options: &VolumeOptions) -> Vol
 }
 
 /// Makes a volume that goes again unless its ticket is kept.
-async fn make(engine: &Engine, blueprint: VolumeCreateRequest, ledger: &Arc<Ledger>) -> Result<Ticket> {
+pub(super) async fn make(engine: &Engine, blueprint: VolumeCreateRequest, ledger: &Arc<Ledger>) -> Result<Ticket> {
     let name = blueprint.name.clone().unwrap_or_default();
     let record = Record::new(KIND, &name, format!("docker volume rm {name}")).fact("run", ledger.run());
     let making = {
         let (engine, name, run) = (engine.clone(), name.clone(), ledger.run().to_owned());
         async move {
             let mut blueprint = blueprint;
-            blueprint.labels.get_or_insert_default().insert(LABEL_RUN.to_owned(), run);
+            blueprint.labels.get_or_insert_default().insert(LABEL_OWNED.to_owned(), run);
             let made = engine.api().await?.create_volume(blueprint).await;
             made.map(|_| ()).map_err(|e| failed(format!("could not make volume {name}"), &e).on(&*name))
         }
@@ -342,7 +345,7 @@ pub async fn collect_volume(engine: &Engine, record: &Record) -> Result<()> {
 
 async fn remove_ours(engine: &Engine, run: &str, name: &str) -> Result<()> {
     match Volume::look(engine, name).await? {
-        Some(volume) if volume.labels.get(LABEL_RUN).is_some_and(|label| label == run) => remove(engine, name).await,
+        Some(volume) if volume.labels.get(LABEL_OWNED).is_some_and(|label| label == run) => remove(engine, name).await,
         _ => Ok(()),
     }
 }
@@ -403,10 +406,6 @@ async fn is_empty(engine: &Engine, name: &str, ledger: &Arc<Ledger>, progress: &
     }
 }
 
-async fn patient(engine: &Engine) -> Result<Docker> {
-    Ok(engine.api().await?.clone().with_timeout(TRANSFER_LIMIT))
-}
-
 /// Reads a volume as a tar stream and gives it to `work`, which runs on a thread of its own.
 async fn read<T: Send + 'static>(
     engine: &Engine,
@@ -417,97 +416,22 @@ async fn read<T: Send + 'static>(
 ) -> Result<T> {
     let api = patient(engine).await?;
     let options = DownloadFromContainerOptionsBuilder::new().path(&format!("/{ROOT}")).build();
-    let mut stream = api.download_from_container(holder.container().id(), Some(options));
-    let (give, blocks) = mpsc::channel(BLOCKS);
-    let cancel = CancellationToken::new();
-    let ends_with_us = cancel.clone().drop_guard();
-    let incoming = Incoming { blocks, block: Bytes::new(), ended: false };
-    let working = tokio::spawn(on_thread(move || work(incoming, &cancel)));
-    let mut broken = None;
-    loop {
-        let piece = match stream.next().await {
-            Some(Ok(block)) => {
-                progress.add(block.len() as u64);
-                Some(block)
-            }
-            Some(Err(e)) => {
-                broken = Some(failed(format!("could not read volume {name}"), &e).on(name).retryable().hint(
-                    "a file that grows while it is read ends the reading: stop the services that write to the volume",
-                ));
-                break;
-            }
-            None => None,
-        };
-        let ended = piece.is_none();
-        // A worker that is gone has said why.
-        if give.send(piece).await.is_err() || ended {
-            break;
-        }
-    }
-    drop(give);
-    let done = working.await.map_err(|e| Error::new(Kind::Bug, "reading a volume panicked").because(&e))?;
-    drop(ends_with_us);
-    match broken {
-        Some(error) => Err(error),
-        None => done,
-    }
+    let stream = api.download_from_container(holder.container().id(), Some(options));
+    let broken = |e: &ApiError| {
+        failed(format!("could not read volume {name}"), e)
+            .on(name)
+            .retryable()
+            .hint("a file that grows while it is read ends the reading: stop the services that write to the volume")
+    };
+    receive(stream, broken, progress, work).await
 }
 
 /// Unpacks an archive on a thread of its own and gives its stream to the Engine.
 async fn write(engine: &Engine, holder: &Made, name: &str, checked: Checked, progress: &Progress) -> Result<()> {
     let api = patient(engine).await?;
-    let (give, mut blocks) = mpsc::channel::<io::Result<Bytes>>(BLOCKS);
-    let cancel = CancellationToken::new();
-    let _ends_with_us = cancel.clone().drop_guard();
     let progress = progress.clone();
-    let sending = tokio::spawn(on_thread(move || {
-        let take = |block: &[u8]| {
-            let gone = |_| Error::new(Kind::Interrupted, "the Engine stopped taking the archive");
-            give.blocking_send(Ok(Bytes::copy_from_slice(block))).map_err(gone)
-        };
-        let sent = checked.send(&progress, &cancel, take);
-        if let Err(error) = &sent {
-            // An error in its body ends the request: the Engine must not take a half stream for a whole one.
-            let _ = give.blocking_send(Err(io::Error::other(error.to_string())));
-        }
-        sent
-    }));
-    let body = bollard::body_try_stream(futures_util::stream::poll_fn(move |context| blocks.poll_recv(context)));
+    let (stream, sent) = send(move |take, cancel| checked.send(&progress, cancel, take));
     let options = UploadToContainerOptionsBuilder::new().path("/").no_overwrite_dir_non_dir("true").build();
-    let taken = api.upload_to_container(holder.container().id(), Some(options), body).await;
-    let sent = sending.await.map_err(|e| Error::new(Kind::Bug, "unpacking a volume panicked").because(&e))?;
-    match (taken, sent) {
-        (Ok(()), sent) => sent,
-        (Err(_), Err(error)) if error.kind() != Kind::Interrupted => Err(error),
-        (Err(e), _) => Err(failed(format!("could not write to volume {name}"), &e).on(name)),
-    }
-}
-
-async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|e| Error::new(Kind::Bug, "work on a volume panicked").because(&e))?
-}
-
-/// The stream on its way to a thread. It is whole when `None` came; a channel that just closes was given up.
-struct Incoming {
-    blocks: mpsc::Receiver<Option<Bytes>>,
-    block: Bytes,
-    ended: bool,
-}
-
-impl Read for Incoming {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        while self.block.is_empty() && !self.ended {
-            match self.blocks.blocking_recv() {
-                Some(Some(block)) => self.block = block,
-                Some(None) => self.ended = true,
-                None => {
-                    return Err(io::Error::other(Error::new(Kind::Interrupted, "reading a volume was interrupted")));
-                }
-            }
-        }
-        let n = into.len().min(self.block.len());
-        self.block.copy_to_slice(&mut into[..n]);
-        Ok(n)
-    }
+    let taken = api.upload_to_container(holder.container().id(), Some(options), bollard::body_try_stream(stream)).await;
+    sent.end(taken, |e| failed(format!("could not write to volume {name}"), e).on(name)).await
 }

@@ -1,5 +1,6 @@
 //! When a container is ready: one condition with a deadline, never a nap.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,8 +15,9 @@ use crate::cleanup::Ledger;
 use crate::error::{Error, Kind, Result};
 
 const POLL: Duration = Duration::from_millis(75);
-/// Docker's port proxy accepts before the program listens, and hangs up at once when there is nobody behind it.
-const HANG_UP: Duration = Duration::from_millis(100);
+/// Docker's port proxy accepts before the program listens, and hangs up soon when there is nobody behind it: on a machine
+/// with much to do not at once.
+const HANG_UP: Duration = Duration::from_secs(1);
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 
 /// A condition on a container.
@@ -65,8 +67,14 @@ impl Wait {
             let seen = container.inspect_running().await?;
             let met = match self {
                 Wait::Port(port) => {
-                    let address = seen.published(*port).or_else(|| Some((seen.address()?, *port).into()));
-                    listens(address.ok_or_else(|| unpublished(container, *port))?).await
+                    // At its own address nobody stands between: a connection is the program's answer.
+                    let own = seen.address().filter(|_| container.engine().shares_our_network());
+                    let own = own.map(|ip| (ip, *port).into());
+                    match (own, seen.published(*port)) {
+                        (None, None) => return Err(unpublished(container, *port)),
+                        (Some(own), published) => accepts(own).await || may_listen(published).await,
+                        (None, published) => may_listen(published).await,
+                    }
                 }
                 Wait::Exec(argv) => match container.exec(argv).output(ledger).await {
                     Ok(_) => true,
@@ -84,7 +92,18 @@ impl Wait {
     }
 }
 
-async fn listens(address: std::net::SocketAddr) -> bool {
+async fn accepts(address: SocketAddr) -> bool {
+    matches!(tokio::time::timeout(CONNECT_LIMIT, TcpStream::connect(address)).await, Ok(Ok(_)))
+}
+
+async fn may_listen(address: Option<SocketAddr>) -> bool {
+    match address {
+        Some(address) => listens(address).await,
+        None => false,
+    }
+}
+
+async fn listens(address: SocketAddr) -> bool {
     let connected = tokio::time::timeout(CONNECT_LIMIT, TcpStream::connect(address)).await;
     let Ok(Ok(mut stream)) = connected else { return false };
     let mut byte = [0];

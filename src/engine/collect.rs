@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use crate::cleanup::{self, Leftover, Record};
-use crate::docker::{Engine, collect_container, collect_process, collect_volume};
+use crate::cleanup::{self, Leftover, Record, Sought};
+use crate::docker::{Engine, collect_container, collect_network, collect_process, collect_volume};
 use crate::error::{Error, Kind, Result};
 use crate::files::{temp_folder, unfinished};
 use crate::postgres::{collect_cluster, collect_database, collect_scratch};
@@ -18,20 +18,20 @@ pub struct Collected {
     pub left: Vec<Leftover>,
 }
 
-/// Returns what dead runs left behind.
-pub fn abandoned(state_dir: &Path) -> Result<Vec<Record>> {
-    let runs = cleanup::abandoned(&runs_folder(state_dir))?;
+/// Returns what runs that ended left.
+pub fn abandoned(state_dir: &Path, sought: Sought) -> Result<Vec<Record>> {
+    let runs = cleanup::abandoned(&runs_folder(state_dir), sought)?;
     Ok(runs.into_iter().flat_map(|run| run.records).collect())
 }
 
-/// Removes what dead runs left behind.
+/// Removes what runs that ended left.
 ///
 /// # Errors
 /// When the state folder cannot be read; what cannot be removed is in the result.
-pub async fn collect(state_dir: &Path) -> Result<Collected> {
+pub async fn collect(state_dir: &Path, sought: Sought) -> Result<Collected> {
     let mut collected = Collected::default();
     let engine = Engine::default();
-    for run in cleanup::abandoned(&runs_folder(state_dir))? {
+    for run in cleanup::abandoned(&runs_folder(state_dir), sought)? {
         let before = collected.left.len();
         for record in &run.records {
             match remove(&engine, record).await {
@@ -50,6 +50,7 @@ async fn remove(engine: &Engine, record: &Record) -> Result<()> {
     match record.kind.as_str() {
         "container" => collect_container(engine, record).await,
         "volume" => collect_volume(engine, record).await,
+        "network" => collect_network(engine, record).await,
         "process" => collect_process(engine, record).await,
         "cluster" => collect_cluster(record).await,
         "database" => collect_database(record).await,

@@ -6,6 +6,7 @@ mod definitions;
 mod failure;
 mod lint;
 mod manual;
+mod prove;
 mod resolve;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ pub use collect::{Collected, abandoned, collect};
 pub use definitions::definitions;
 pub use lint::Finding;
 pub use manual::{manual, manual_contents, manual_of};
+pub use prove::{Attempt, Outcome, Proof, plants, prove};
 pub use resolve::{Loader, Origin, Source, stock_names, stock_text};
 
 use crate::cleanup::Leftover;
@@ -28,6 +30,7 @@ use crate::error::{Error, Kind, Result};
 use crate::primitives::{Host, Parameter};
 use crate::report;
 use crate::run::{Event, Run, ScriptFailure, Verdict, Why};
+use crate::units;
 
 /// Closures nest on this stack; see [`build::LIMITS`].
 const STACK: usize = 64 << 20;
@@ -122,6 +125,10 @@ pub fn execute(script: &Script, run: &Arc<Run>) -> Verdict {
         tool: concat!("runner ", env!("CARGO_PKG_VERSION")).into(),
         dry_run: run.options.dry_run,
     });
+    if let Some(pace) = &run.pace {
+        let text = format!("bandwidth: at most {} move in a second", units::size(pace.limit()));
+        run.journal.record(Event::Said { text, warning: false });
+    }
     keep_sources(script, run);
     let timer = run.options.timeout.map(|limit| {
         let stop = run.stop.clone();
@@ -142,6 +149,14 @@ pub fn execute(script: &Script, run: &Arc<Run>) -> Verdict {
     }
     if let Some(timer) = timer {
         timer.abort();
+    }
+    if let Some(pace) = &run.pace {
+        let text = format!(
+            "bandwidth: {} moved, at most {} in a second",
+            units::size(pace.moved()),
+            units::size(pace.limit())
+        );
+        run.journal.record(Event::Said { text, warning: false });
     }
     clean_up(run);
     judge(run)

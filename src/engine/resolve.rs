@@ -15,24 +15,33 @@ use crate::script::did_you_mean;
 
 /// The stock scripts, readable under `scripts/` and part of the program.
 const SCRIPTS: &[(&str, &str)] = &[
+    ("backup_config", include_str!("../../scripts/backup_config.rhai")),
     ("backup_database", include_str!("../../scripts/backup_database.rhai")),
     ("backup_git", include_str!("../../scripts/backup_git.rhai")),
     ("backup_models", include_str!("../../scripts/backup_models.rhai")),
     ("backup_stats", include_str!("../../scripts/backup_stats.rhai")),
     ("backup_volumes", include_str!("../../scripts/backup_volumes.rhai")),
+    ("check_backup", include_str!("../../scripts/check_backup.rhai")),
     ("check_integrity", include_str!("../../scripts/check_integrity.rhai")),
     ("daily_check", include_str!("../../scripts/daily_check.rhai")),
     ("demo", include_str!("../../scripts/demo.rhai")),
     ("demo_postgres", include_str!("../../scripts/demo_postgres.rhai")),
+    ("disaster_recovery", include_str!("../../scripts/disaster_recovery.rhai")),
     ("disaster_test", include_str!("../../scripts/disaster_test.rhai")),
     ("drill", include_str!("../../scripts/drill.rhai")),
+    ("drill_system", include_str!("../../scripts/drill_system.rhai")),
     ("full_backup", include_str!("../../scripts/full_backup.rhai")),
+    ("full_system", include_str!("../../scripts/full_system.rhai")),
     ("list_backups", include_str!("../../scripts/list_backups.rhai")),
+    ("masked_copy", include_str!("../../scripts/masked_copy.rhai")),
     ("prune", include_str!("../../scripts/prune.rhai")),
+    ("remove_old_backups", include_str!("../../scripts/remove_old_backups.rhai")),
     ("restore", include_str!("../../scripts/restore.rhai")),
+    ("restore_config", include_str!("../../scripts/restore_config.rhai")),
     ("restore_database", include_str!("../../scripts/restore_database.rhai")),
     ("restore_git", include_str!("../../scripts/restore_git.rhai")),
     ("restore_models", include_str!("../../scripts/restore_models.rhai")),
+    ("restore_table", include_str!("../../scripts/restore_table.rhai")),
     ("restore_test", include_str!("../../scripts/restore_test.rhai")),
     ("restore_volume", include_str!("../../scripts/restore_volume.rhai")),
     ("scheduled_verification", include_str!("../../scripts/scheduled_verification.rhai")),
@@ -46,7 +55,9 @@ const SCRIPTS: &[(&str, &str)] = &[
 const LIBRARY: &[(&str, &str)] = &[
     ("estate", include_str!("../../stdlib/estate.rhai")),
     ("places", include_str!("../../stdlib/places.rhai")),
+    ("recovery", include_str!("../../stdlib/recovery.rhai")),
     ("sets", include_str!("../../stdlib/sets.rhai")),
+    ("system", include_str!("../../stdlib/system.rhai")),
     ("tables", include_str!("../../stdlib/tables.rhai")),
 ];
 

@@ -16,6 +16,7 @@ use super::atomic::AtomicFile;
 use super::digest::{Digest, Hashed, Hasher};
 use super::glob::Glob;
 use super::inventory::{ArchiveFacts, Entry, EntryKind, Name, Writer, inventory_path};
+use super::parts::{Parts, Place, excludes};
 use super::safe_path::{folded, link_stays};
 use super::walk::{self, walk};
 use super::{BLOCK, checksums, go_on, open_no_link, shown};
@@ -45,22 +46,34 @@ pub struct Archived {
     pub cautions: Vec<String>,
 }
 
-/// Packs everything below `folder` into `to`, with `to.manifest.json` and `to.sha256`.
+/// What [`archive`] takes of a folder, and how.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// The files and folders to take, each by its path below the folder; everything when there is none.
+    pub parts: Vec<String>,
+    /// What is left out: a pattern without a slash counts in every folder, and what is in an excluded folder is excluded.
+    pub exclude: Vec<Glob>,
+    /// Whether the files are packed already and go in as they are.
+    pub stored: bool,
+}
+
+/// Packs what is wanted of `folder` into `to`, with `to.manifest.json` and `to.sha256`.
 ///
 /// The order is that of the names' bytes, so equal folders make equal archives. Modes, times, owners' numbers, symbolic
-/// and hard links and empty folders are kept; sockets, pipes and devices are left out and named. `exclude` holds
-/// patterns: one without a slash counts in every folder, and what is in an excluded folder is excluded.
+/// and hard links and empty folders are kept; sockets, pipes and devices are left out and named.
 pub fn archive(
     folder: &Path,
     to: &Path,
-    exclude: &[Glob],
+    wanted: &Wanted,
     progress: &Progress,
     cancel: &CancellationToken,
 ) -> Result<Archived> {
-    refuse_inside(folder, to)?;
+    let parts = Parts::of(folder, &wanted.parts, &wanted.exclude)?;
+    parts.below(folder).iter().try_for_each(|part| refuse_inside(part, to))?;
+    let level = if wanted.stored { Compression::none() } else { Compression::new(LEVEL) };
     let file = AtomicFile::create(to)?;
     let inventory = Writer::start(to)?;
-    let gzip = GzEncoder::new(Hashed::new(BufWriter::with_capacity(BLOCK, file)), Compression::new(LEVEL));
+    let gzip = GzEncoder::new(Hashed::new(BufWriter::with_capacity(BLOCK, file)), level);
     let mut packing = Packing {
         tar: Builder::new(gzip),
         to,
@@ -72,15 +85,25 @@ pub fn archive(
         progress,
         cancel,
     };
+    let mut found = Vec::new();
     walk(folder, &mut |entry| {
-        if exclude.iter().any(|glob| excludes(glob, entry.relative)) {
+        let place = parts.place(entry.relative);
+        if place == Place::Outside || wanted.exclude.iter().any(|glob| excludes(glob, entry.relative)) {
             return Ok(false);
         }
         go_on(cancel, &format!("archiving {}", shown(folder)))?;
+        if parts.is_one(entry.relative) && entry.kind != walk::Kind::Other {
+            found.push(entry.relative.to_owned());
+        }
         packing.entry(&entry)?;
         Ok(true)
     })?;
-    packing.finish()
+    match parts.not_in(&found).first() {
+        None => packing.finish(),
+        Some(lost) => Err(Error::new(Kind::Io, format!("{lost} could not be archived"))
+            .on(lost.as_str())
+            .caused_by("it went away meanwhile, or is a socket, pipe or device")),
+    }
 }
 
 /// Refuses an archive that would come to hold itself.
@@ -94,10 +117,6 @@ fn refuse_inside(folder: &Path, to: &Path) -> Result<()> {
             .hint("write the archive to another folder"));
     }
     Ok(())
-}
-
-fn excludes(glob: &Glob, path: &Path) -> bool {
-    glob.matches(path) || (glob.is_name() && path.file_name().is_some_and(|name| glob.matches(Path::new(name))))
 }
 
 type Gzip = GzEncoder<Hashed<BufWriter<AtomicFile>>>;

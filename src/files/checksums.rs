@@ -17,6 +17,8 @@ use crate::progress::Progress;
 
 /// The name of a folder's checksum file.
 pub const CHECKSUM_FILE: &str = "checksums.txt";
+/// The log of who touched the backups of a folder, which grows by itself.
+pub const ACCESS_LOG: &str = "access.log";
 
 /// Reads no longer line than this: a path has at most 4,096 bytes, escaped at most twice as many.
 const LINE_LIMIT: u64 = 16 << 10;
@@ -47,7 +49,7 @@ pub fn write_checksums(folder: &Path, progress: &Progress, cancel: &Cancellation
         if is_own || entry.kind == Found::Folder {
             return Ok(true);
         }
-        if entry.kind != Found::File || is_partial(entry.path) {
+        if entry.kind != Found::File || is_partial(entry.path) || is_access_log(folder, entry.path) {
             written.skipped.push(entry.path.to_owned());
             return Ok(true);
         }
@@ -101,6 +103,11 @@ pub enum Verdict {
         /// Its digest now.
         found: Digest,
     },
+    /// Something else about it is not as it was.
+    Differs {
+        /// What.
+        why: String,
+    },
     /// It could not be read, so nothing is known.
     Unreadable {
         /// Why.
@@ -139,7 +146,7 @@ impl Verification {
         let mut text = format!("{} of {} files are unchanged", count(|v| *v == Verdict::Ok), self.files.len());
         let bad = [
             ("missing", count(|v| *v == Verdict::Missing)),
-            ("changed", count(|v| matches!(v, Verdict::Changed { .. }))),
+            ("changed", count(|v| matches!(v, Verdict::Changed { .. } | Verdict::Differs { .. }))),
             ("unreadable", count(|v| matches!(v, Verdict::Unreadable { .. }))),
             ("not listed", self.extra.len()),
         ];
@@ -189,12 +196,26 @@ fn digest_inside(folder: &Path, path: &Path, progress: &Progress, cancel: &Cance
     Digest::of_open(file, &whole, progress, cancel)
 }
 
+/// Returns whether a file is the folder's own access log, and not one that a server happens to call so.
+fn is_access_log(folder: &Path, path: &Path) -> bool {
+    let named = path.file_name().is_some_and(|name| name == ACCESS_LOG);
+    let here = path
+        .parent()
+        .is_some_and(|parent| parent == folder || (folder.as_os_str().is_empty() && parent == Path::new(".")));
+    let mut start = [0; 9];
+    named
+        && here
+        && open_no_link(path)
+            .is_ok_and(|(mut file, _)| file.read_exact(&mut start).is_ok() && start == *b"{\"time\":\"")
+}
+
 fn extra(folder: &Path, list: &Path, files: &[Checked]) -> Result<Vec<PathBuf>> {
     let listed: std::collections::HashSet<&Path> = files.iter().map(|f| f.path.as_path()).collect();
     let mut extra = Vec::new();
     walk(if folder.as_os_str().is_empty() { Path::new(".") } else { folder }, &mut |entry: Entry<'_>| {
         let own = entry.path.file_name() == list.file_name() && entry.path.parent() == Some(folder);
         let own = own || (folder.as_os_str().is_empty() && Some(entry.relative.as_os_str()) == list.file_name());
+        let own = own || is_access_log(folder, entry.path);
         if entry.kind != Found::Folder && !own && !listed.contains(entry.relative) {
             extra.push(entry.relative.to_owned());
         }

@@ -25,6 +25,11 @@ impl Digest {
         Self(Sha256::digest(bytes).into())
     }
 
+    /// Returns the 32 bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// Returns the digest of the file at `path`, read in big blocks.
     pub fn of_file(path: &Path, progress: &Progress, cancel: &CancellationToken) -> Result<Self> {
         let (file, _) = open(path)?;

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::digest::{Digest, Hasher};
 use super::inventory::{Entry, EntryKind, Inventory, Name};
+use super::merge::{Merged, merge};
 use super::safe_path::{folded, inside, link_stays};
 use super::tar_reader::{Head, TarReader};
 use super::unpacking::Unpacking;
@@ -69,16 +70,53 @@ pub fn extract(
     progress: &Progress,
     cancel: &CancellationToken,
 ) -> Result<Extracted> {
+    refuse_full(into)?;
+    let parent = into.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let (staging, extracted) = stage(archive, parent, limits, progress, cancel)?;
+    name(staging, into)?;
+    Ok(Extracted { folder: into.to_owned(), ..extracted })
+}
+
+/// Extracts into a folder that may hold other files, by the rules of [`extract`]: every entry is in place, or none is.
+/// What is there with another content makes room when a `kept` is given, below which it goes, and is refused otherwise.
+pub fn extract_over(
+    archive: &Path,
+    into: &Path,
+    kept: Option<&Path>,
+    limits: &Limits,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<(Extracted, Merged)> {
+    if refuse_full(into).is_ok() {
+        return Ok((extract(archive, into, limits, progress, cancel)?, Merged::default()));
+    }
+    let facts = into.symlink_metadata().map_err(|e| Error::io("read", into, &e))?;
+    if !facts.is_dir() {
+        refuse_full(into)?; // says why
+    }
+    let (staging, extracted) = stage(archive, into, limits, progress, cancel)?;
+    flush(staging.path(), into)?;
+    let merged = merge(staging.path(), into, kept, cancel)?;
+    flush(into, into)?;
+    Ok((Extracted { folder: into.to_owned(), ..extracted }, merged))
+}
+
+/// Extracts into a fresh folder below `parent` that goes again when it is dropped.
+fn stage(
+    archive: &Path,
+    parent: &Path,
+    limits: &Limits,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<(tempfile::TempDir, Extracted)> {
     let (file, facts) = open(archive)?;
     progress.set_total(facts.len());
-    refuse_full(into)?;
     let sidecar = match checksums::read_sidecar(archive) {
         Ok(digest) => Some(digest),
         Err(e) if e.kind() == Kind::Missing => None,
         Err(e) => return Err(e),
     };
     let mut inventory = Inventory::beside(archive)?;
-    let parent = into.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     atomic::create_folder(parent)?;
     let staging = tempfile::Builder::new()
         .prefix(atomic::partial_prefix())
@@ -110,10 +148,10 @@ pub fn extract(
     if let Some(inventory) = inventory {
         inventory.complete()?;
     }
-    let (entries, bytes) = (placing.entries, placing.bytes);
+    let extracted =
+        Extracted { folder: staging.path().to_owned(), entries: placing.entries, bytes: placing.bytes, verified };
     placing.finish_folders()?;
-    name(staging, into)?;
-    Ok(Extracted { folder: into.to_owned(), entries, bytes, verified })
+    Ok((staging, extracted))
 }
 
 /// Refuses a target that is anything but absent or an empty folder.
@@ -161,11 +199,16 @@ pub(super) fn check_digest(
 
 /// Gives the finished folder its name. A rename replaces an empty folder and nothing else.
 fn name(staging: tempfile::TempDir, into: &Path) -> Result<()> {
-    let folder = File::open(staging.path()).map_err(|e| Error::io("flush", into, &e))?;
-    nix::unistd::syncfs(&folder).map_err(|e| Error::io("flush", into, &e.into()))?;
+    flush(staging.path(), into)?;
     std::fs::rename(staging.path(), into).map_err(|e| Error::io("name", into, &e))?;
     let _ = staging.keep(); // it has its name now
     atomic::sync_folder(into.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")))
+}
+
+/// Flushes the disk that a folder lies on; errors speak of `named`.
+fn flush(folder: &Path, named: &Path) -> Result<()> {
+    let open = File::open(folder).map_err(|e| Error::io("flush", named, &e))?;
+    nix::unistd::syncfs(&open).map_err(|e| Error::io("flush", named, &e.into()))
 }
 
 /// A name that was used, by the name it has where case and form do not count.

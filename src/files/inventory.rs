@@ -221,6 +221,13 @@ impl Inventory {
         Err(damaged(what.into()))
     }
 
+    /// Returns all entries by their names.
+    pub(crate) fn listed(self) -> Vec<Entry> {
+        let mut entries: Vec<_> = self.entries.into_values().collect();
+        entries.sort_by(|a, b| a.path.0.cmp(&b.path.0));
+        entries
+    }
+
     /// Fails when the archive lacked an entry.
     pub(crate) fn complete(self) -> Result<()> {
         let mut left: Vec<_> = self.entries.into_keys().collect();

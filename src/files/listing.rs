@@ -1,4 +1,4 @@
-//! The everyday file verbs: list, read, write, copy, remove. None follows a link out, none leaves half a file.
+//! The everyday file verbs: list, read, write, copy, rename, remove. None follows a link out, none leaves half a file.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -174,6 +174,36 @@ pub fn remove(path: &Path, whole: bool) -> Result<bool> {
     Ok(true)
 }
 
+/// Gives a file, a link or a folder a name that is free, at once or not at all.
+///
+/// # Errors
+/// `Refused` when the name is taken, when it lies on another disk, and for what [`remove`] would not remove.
+pub fn rename(from: &Path, to: &Path) -> Result<()> {
+    let facts = from.symlink_metadata().map_err(|e| Error::io("rename", from, &e))?;
+    if facts.is_dir() {
+        may_go(from)?;
+    }
+    let parent = to.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    atomic::create_folder(parent)?;
+    let old = from.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // A plain rename would replace a file, or an empty folder, that has the name.
+    let flags = nix::fcntl::RenameFlags::RENAME_NOREPLACE;
+    let renamed = nix::fcntl::renameat2(nix::fcntl::AT_FDCWD, from, nix::fcntl::AT_FDCWD, to, flags);
+    renamed.map_err(|errno| match errno {
+        nix::errno::Errno::EEXIST => {
+            Error::new(Kind::Refused, format!("{} exists already", shown(to))).on(shown(to)).hint("choose another name")
+        }
+        nix::errno::Errno::EXDEV => {
+            Error::new(Kind::Refused, format!("{} and {} lie on two disks", shown(from), shown(to)))
+                .on(shown(to))
+                .hint("choose a name on the same disk, or copy it")
+        }
+        other => Error::io("rename", from, &other.into()),
+    })?;
+    atomic::sync_folder(parent)?;
+    atomic::sync_folder(old)
+}
+
 /// Refuses folders that hold more than a script can mean.
 pub(crate) fn may_go(path: &Path) -> Result<()> {
     let refused = |why: &str| {
@@ -243,6 +273,23 @@ mod tests {
     fn names(folder: &Path, pattern: &str) -> Vec<String> {
         let found = list_files(&format!("{}/{pattern}", folder.display())).unwrap();
         found.iter().map(|f| f.path.strip_prefix(folder).unwrap().display().to_string()).collect()
+    }
+
+    #[test]
+    fn a_new_name_must_be_free_and_folders_that_hold_us_keep_theirs() {
+        let folder = folder_with(&["old/a", "taken"]);
+        let path = |name: &str| folder.path().join(name);
+        assert_eq!(rename(&path("old"), &path("taken")).unwrap_err().kind(), Kind::Refused);
+        assert!(path("old/a").exists() && path("taken").is_file());
+        rename(&path("old"), &path("new/deep")).unwrap();
+        assert!(path("new/deep/a").exists() && !path("old").exists());
+        assert_eq!(rename(&path("absent"), &path("x")).unwrap_err().kind(), Kind::Missing);
+        assert_eq!(rename(Path::new("."), &path("x")).unwrap_err().kind(), Kind::Refused);
+        if Path::new("/dev/shm").is_dir() {
+            let other = tempfile::tempdir_in("/dev/shm").unwrap();
+            let refused = rename(&path("taken"), &other.path().join("x")).unwrap_err();
+            assert!(refused.to_string().contains("two disks"), "{refused}");
+        }
     }
 
     #[test]

@@ -143,7 +143,7 @@ impl Cluster {
         detached.arg("-l").arg(self.folder().join("log")).arg("-o").arg(options).output().await?;
         let connect = format!("psql -h {} -p {} -U {SUPERUSER}", self.folder().display(), self.port.unwrap_or(PORT));
         let remove = by_hand(&self.making.bin, self.folder());
-        self.ticket.keep()?;
+        self.ticket.set_aside()?;
         Ok((connect, remove))
     }
 }

@@ -47,6 +47,31 @@ impl CopyHead {
     }
 }
 
+/// Returns the value that a field of COPY's text stands for; NULL has none.
+pub fn unescaped(field: &[u8]) -> Option<String> {
+    if field == b"\\N" {
+        return None;
+    }
+    let mut bytes = Vec::with_capacity(field.len());
+    let mut rest = field.iter();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'\\' => match rest.next() {
+                Some(b'b') => 0x08,
+                Some(b'f') => 0x0c,
+                Some(b'n') => b'\n',
+                Some(b'r') => b'\r',
+                Some(b't') => b'\t',
+                Some(b'v') => 0x0b,
+                Some(other) => *other,
+                None => b'\\',
+            },
+            byte => *byte,
+        });
+    }
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
 /// Returns `schema.name`, quoted where letters demand it.
 pub fn full_name(schema: Option<&str>, name: &str) -> String {
     match schema {
@@ -88,6 +113,13 @@ mod tests {
         assert_eq!(head.columns, ["col um'n", "id"]);
         assert_eq!(head.table(), "\"We ird\".\"sel\"\"ect Tbl\"");
         assert_eq!(CopyHead::parse("COPY app.none  FROM stdin;").unwrap().columns, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_field_reads_as_the_value_that_was_written() {
+        assert_eq!(unescaped(b"\\N"), None);
+        assert_eq!(unescaped(b"").as_deref(), Some(""));
+        assert_eq!(unescaped(b"a\\tb\\n\\\\N\\r\\b\\f\\v").as_deref(), Some("a\tb\n\\N\r\u{8}\u{c}\u{b}"));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::address::Address;
+use super::mask::Mask;
 use super::pipeline::{Output, Passed};
 use super::reading::{Facts, Reading};
 use crate::backups::{self, Backup, FORMAT, Format, Manifest, Member};
@@ -19,6 +20,7 @@ use crate::files::atomic::AtomicFile;
 use crate::files::digest::{Digest, Hasher};
 use crate::files::members::Packing;
 use crate::progress::Progress;
+use crate::signing::signature_path;
 
 const BLOCK: usize = 1 << 20;
 
@@ -35,6 +37,10 @@ pub struct DumpRequest {
     pub tables: Vec<String>,
     /// How many threads pack; `None` takes one for each core.
     pub jobs: Option<usize>,
+    /// Whether the content of materialised views is read for the fingerprint.
+    pub matviews: bool,
+    /// Columns whose values the copy does not hold.
+    pub mask: Option<Mask>,
 }
 
 /// Dumps a database: pg_dump's own text, its fingerprint and the manifest, all of one moment.
@@ -43,17 +49,26 @@ pub struct DumpRequest {
 /// future leaves nothing: pg_dump is killed, its stream ends, the unnamed file goes.
 pub async fn dump(request: &DumpRequest, progress: &Progress, ledger: &Arc<Ledger>) -> Result<Backup> {
     let started_at = Timestamp::now();
+    if request.mask.is_some() && request.format == Format::Custom {
+        return Err(Error::new(Kind::Refused, "pg_dump's own archive cannot be masked")
+            .hint("masking works on pg_dump's text: end the name in .sql.gz, .sql.zst or .sql"));
+    }
     let file = start_file(&request.to, request.format)?;
-    let reading = Reading::begin(&request.source, &request.tables, ledger).await?;
+    let reading = Reading::begin(&request.source, &request.tables, request.matviews, ledger).await?;
+    let masking = match &request.mask {
+        Some(mask) => Some(reading.masking(mask).await?),
+        None => None,
+    };
+    let masked = masking.as_ref().map(|masking| masking.columns().clone()).unwrap_or_default();
     let content = match packing(request.format) {
         Some(packing) => {
-            let output = Output { packing, file: file.file()? };
-            Content::of_text(reading.text(Some(output), request.jobs, progress).await?, &reading).await?
+            let output = Output { packing, file: file.file()?, masking };
+            Content::of_text(reading.text(Some(output), request.jobs, progress).await?, &reading, progress).await?
         }
         None => archive(&reading, &file, request, progress).await?,
     };
     let facts = reading.end().await?;
-    let manifest = manifest(request, started_at, content, facts)?;
+    let manifest = Manifest { masked, ..manifest(request, started_at, content, facts)? };
     backups::seal(file, &request.to, &manifest)
 }
 
@@ -63,7 +78,8 @@ fn start_file(to: &Path, format: Format) -> Result<AtomicFile> {
         return Err(Error::new(Kind::Usage, format!("a PostgreSQL database cannot be dumped as {format}"))
             .hint("formats are sql.gz, sql.zst, sql and custom"));
     }
-    for beside in [backups::manifest_path(to), backups::checksum_path(to)] {
+    let manifest = backups::manifest_path(to);
+    for beside in [signature_path(&manifest), manifest, backups::checksum_path(to)] {
         if beside.symlink_metadata().is_ok() {
             return Err(Error::new(Kind::Refused, format!("{} exists already", beside.display()))
                 .on(beside.display().to_string())
@@ -93,13 +109,13 @@ struct Content {
 }
 
 impl Content {
-    async fn of_text(passed: Passed, reading: &Reading) -> Result<Self> {
+    async fn of_text(passed: Passed, reading: &Reading, progress: &Progress) -> Result<Self> {
         Ok(Self {
             size: passed.size,
             sha256: passed.sha256,
             raw_size: passed.raw_size,
             members: passed.members,
-            print: reading.complete(passed.print, passed.roles).await?,
+            print: reading.complete(passed.print, passed.roles, progress).await?,
         })
     }
 }
@@ -115,7 +131,7 @@ async fn archive(reading: &Reading, file: &AtomicFile, request: &DumpRequest, pr
         sha256,
         raw_size: passed.raw_size,
         members: Vec::new(),
-        print: reading.complete(passed.print, passed.roles).await?,
+        print: reading.complete(passed.print, passed.roles, progress).await?,
     })
 }
 
@@ -159,6 +175,7 @@ fn manifest(request: &DumpRequest, started_at: Timestamp, content: Content, fact
         source: facts.source,
         tools: BTreeMap::from([("pg_dump".to_owned(), facts.version)]),
         tables: facts.tables,
+        masked: BTreeMap::new(),
         members: content.members,
         fingerprint: content.print,
     })

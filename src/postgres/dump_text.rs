@@ -401,6 +401,19 @@ impl<R: Read> DumpReader<R> {
     }
 
     fn meta_command(&self, at: usize) -> Error {
+        let line = &self.unread()[at..];
+        let line = &line[..memchr(b'\n', line).unwrap_or(line.len())];
+        if self.statements == 0 && self.unread().starts_with(b"\xef\xbb\xbf") {
+            return self.refuse("it starts with a byte order mark");
+        }
+        if line.ends_with(b"\r") {
+            return self
+                .refuse_at("its lines end as on Windows, with CR LF", at)
+                .hint("it was copied as text: copy it again, as it is");
+        }
+        if restrict(line).is_some_and(|(open, _)| open) && self.stage == Stage::Unrestricted {
+            return self.refuse_at("a second dump begins", at).hint("is it two dumps in one file?");
+        }
         self.refuse_at("there is a psql command, and a dump has none but \\restrict", at)
             .hint("a dump made with --create holds \\connect: make it without; any other command is an attack")
     }

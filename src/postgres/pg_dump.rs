@@ -39,6 +39,8 @@ pub(super) struct Order {
     pub(super) snapshot: String,
     /// Patterns that name tables exactly; none for the whole database.
     pub(super) tables: Vec<String>,
+    /// Whether the definitions are left out.
+    pub(super) rows_only: bool,
     /// The port that the server itself knows; from outside a container it may have another.
     pub(super) port: u16,
 }
@@ -81,6 +83,7 @@ fn args(conninfo: &str, order: &Order) -> Vec<String> {
         format!("--snapshot={}", order.snapshot),
         format!("--dbname={conninfo}"),
     ];
+    args.extend(order.rows_only.then(|| "--data-only".to_owned()));
     args.extend(order.tables.iter().map(|table| format!("--table={table}")));
     args
 }

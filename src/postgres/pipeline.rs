@@ -15,7 +15,9 @@ use std::thread;
 use memchr::memchr_iter;
 
 use super::dump_text::{DumpReader, Event, Item};
+use super::mask::{Masking, RowMask};
 use super::structure::Structure;
+use super::toc::Entry;
 use crate::backups::{Member, Section};
 use crate::compare::{Engine, Fingerprint, RowSum, Table};
 use crate::error::{Error, Kind, Result};
@@ -34,6 +36,8 @@ pub(super) struct Output {
     pub(super) packing: Packing,
     /// The file that takes them, for the writing thread alone.
     pub(super) file: File,
+    /// What is masked before anything else is done with it.
+    pub(super) masking: Option<Masking>,
 }
 
 /// What a pass found.
@@ -65,11 +69,12 @@ pub(super) struct Failed {
 /// Reads a dump's text to its end.
 pub(super) fn pass(
     input: impl Read + Send,
-    output: Option<Output>,
+    mut output: Option<Output>,
     workers: Option<usize>,
     progress: &Progress,
 ) -> Result<Passed, Failed> {
     let packing = output.as_ref().map(|output| output.packing);
+    let masking = output.as_mut().and_then(|output| output.masking.take());
     let workers =
         workers.unwrap_or_else(|| thread::available_parallelism().map_or(2, usize::from)).clamp(1, MOST_WORKERS);
     let (jobs, work) = sync_channel::<Job>(workers);
@@ -83,7 +88,7 @@ pub(super) fn pass(
         }
         drop(work); // so that the queue closes when the workers are gone
         let writer = scope.spawn(move || Writer::new(output, empties).run(&order));
-        let mut cutter = Cutter::new(packing.is_some(), jobs, places, used);
+        let mut cutter = Cutter::new(packing.is_some(), masking, jobs, places, used);
         let read = cutter.read(input, progress);
         let cut = cutter.finish();
         let written = writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -158,6 +163,8 @@ fn hashed(rows: &[u8], order: Option<&[usize]>) -> RowSum {
 /// Reads the text and cuts it into jobs.
 struct Cutter {
     keep: bool,
+    masking: Option<Masking>,
+    mask: Option<RowMask>,
     jobs: SyncSender<Job>,
     places: SyncSender<Receiver<Result<Done>>>,
     used: Receiver<Vec<u8>>,
@@ -175,12 +182,15 @@ struct Cutter {
 impl Cutter {
     fn new(
         keep: bool,
+        masking: Option<Masking>,
         jobs: SyncSender<Job>,
         places: SyncSender<Receiver<Result<Done>>>,
         used: Receiver<Vec<u8>>,
     ) -> Self {
         Self {
             keep,
+            masking,
+            mask: None,
             jobs,
             places,
             used,
@@ -200,7 +210,10 @@ impl Cutter {
         let mut reader = DumpReader::new(input);
         loop {
             let step = match reader.read() {
-                Ok(None) => return Ok(()),
+                Ok(None) => match self.masking.as_ref().map_or(Ok(()), Masking::all_seen) {
+                    Ok(()) => return Ok(()),
+                    Err(error) => Err(error),
+                },
                 Ok(Some(item)) => {
                     progress.add(item.raw.len() as u64);
                     self.item(&item)
@@ -215,10 +228,19 @@ impl Cutter {
 
     fn item(&mut self, item: &Item<'_>) -> Result<()> {
         let at = self.raw_size;
-        self.raw_size += item.raw.len() as u64;
+        let masked;
+        let rows = match (&item.event, &self.mask) {
+            (Event::CopyRows(rows), Some(mask)) => {
+                masked = mask.rows(rows)?;
+                &masked
+            }
+            _ => item.raw,
+        };
+        self.raw_size += rows.len() as u64;
         match &item.event {
             Event::CopyStart { head, .. } => {
                 self.flush()?;
+                self.mask = self.masking.as_mut().map(|masking| masking.of_table(head)).transpose()?.flatten();
                 let table = head.table();
                 let (columns, order) = self.columns(&table, &head.columns);
                 self.tables.entry(table.clone()).or_insert(Table { rows: 0, sum: RowSum::default(), columns });
@@ -227,7 +249,7 @@ impl Cutter {
                 self.keep(item.raw);
                 self.rows = self.raw.len()..self.raw.len();
             }
-            Event::CopyRows(rows) => {
+            Event::CopyRows(_) => {
                 if self.raw.len() + rows.len() > MEMBER {
                     self.flush()?;
                 }
@@ -243,7 +265,7 @@ impl Cutter {
                     range.end = self.raw_size;
                 }
                 self.flush()?;
-                (self.table, self.order) = (None, None);
+                (self.table, self.order, self.mask) = (None, None, None);
             }
             event => {
                 if item.section != self.section || self.raw.len() + item.raw.len() > MEMBER {
@@ -252,6 +274,7 @@ impl Cutter {
                 self.section = item.section;
                 self.keep(item.raw);
                 if let Event::Statement { text, entry } = event {
+                    self.refuse_statistics(*entry)?;
                     self.structure.statement(text, *entry);
                 }
             }
@@ -259,11 +282,21 @@ impl Cutter {
         Ok(())
     }
 
+    /// Statistics hold the most common values of columns.
+    fn refuse_statistics(&self, entry: Option<&Entry>) -> Result<()> {
+        match entry.filter(|entry| self.masking.is_some() && entry.kind == "STATISTICS DATA") {
+            Some(entry) => Err(Error::new(Kind::Refused, format!("the dump holds statistics of {}", entry.name))
+                .caused_by("they hold values that were to be masked")),
+            None => Ok(()),
+        }
+    }
+
     /// Returns the columns in the order in which they are hashed, and that order where it is not the rows' own.
-    fn columns(&self, table: &str, columns: &[String]) -> (Vec<String>, Option<Arc<[usize]>>) {
+    fn columns(&mut self, table: &str, columns: &[String]) -> (Vec<String>, Option<Arc<[usize]>>) {
         if !self.structure.is_child(table) {
             return (columns.to_vec(), None);
         }
+        self.structure.column_order(table, columns);
         let mut order: Vec<usize> = (0..columns.len()).collect();
         order.sort_by_key(|i| &columns[*i]);
         (order.iter().map(|i| columns[*i].clone()).collect(), Some(order.into()))

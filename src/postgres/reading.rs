@@ -8,6 +8,8 @@ use jiff::Timestamp;
 
 use super::address::Address;
 use super::catalog;
+use super::mask::{self, Mask, Masking};
+use super::matviews;
 use super::pg_dump::{Order, PgDump};
 use super::pipeline::{Failed, Output, Passed, pass};
 use super::selection::{self, Selected};
@@ -20,12 +22,14 @@ use crate::error::{Error, Kind, Result};
 use crate::progress::Progress;
 
 /// A database about to be read at one moment.
-pub(super) struct Reading {
+pub struct Reading {
     address: Address,
     snapshot: Snapshot,
     tool: Tool,
     tables: Vec<Selected>,
+    matviews: bool,
     ledger: Arc<Ledger>,
+    passwords: bool,
 }
 
 /// What remains to be known once the text was read and the snapshot is released.
@@ -42,11 +46,28 @@ pub(super) struct Facts {
 
 impl Reading {
     /// Takes a snapshot and finds a pg_dump that can read the server.
-    pub(super) async fn begin(address: &Address, tables: &[String], ledger: &Arc<Ledger>) -> Result<Self> {
+    pub(super) async fn begin(
+        address: &Address,
+        tables: &[String],
+        matviews: bool,
+        ledger: &Arc<Ledger>,
+    ) -> Result<Self> {
         let snapshot = Snapshot::take(address).await?;
         let tool = tools::find("pg_dump", snapshot.identity(), address, ledger).await?;
         let tables = selection::resolve(&snapshot, tables).await.map_err(|e| e.on(address.to_string()))?;
-        Ok(Self { address: address.clone(), snapshot, tool, tables, ledger: Arc::clone(ledger) })
+        let (address, ledger, matviews) = (address.clone(), Arc::clone(ledger), matviews && tables.is_empty());
+        Ok(Self { address, snapshot, tool, tables, matviews, ledger, passwords: false })
+    }
+
+    /// Holds a mask against the catalogue of this moment.
+    pub(super) async fn masking(&self, mask: &Mask) -> Result<Masking> {
+        mask::resolve(&self.snapshot, &self.address, mask, &self.tables).await
+    }
+
+    /// Tells also whether the passwords of roles are the same, which only a superuser can.
+    pub(super) fn with_passwords(mut self, passwords: bool) -> Self {
+        self.passwords = passwords;
+        self
     }
 
     /// Runs pg_dump and passes its text through the pipeline.
@@ -72,10 +93,33 @@ impl Reading {
         self.ended(pg_dump, taken.map_err(|error| Failed { error, input_ended: false })).await
     }
 
-    /// Adds what pg_dump's text leaves out: the database's properties and the roles that its objects name.
-    pub(super) async fn complete(&self, mut print: Fingerprint, mut roles: BTreeSet<String>) -> Result<Fingerprint> {
+    /// Runs pg_dump for the rows of some tables alone and gives its text to `take`, which reads it to its end.
+    pub(super) async fn rows<T: Send + 'static>(
+        &self,
+        tables: &[&str],
+        take: impl FnOnce(Box<dyn Read + Send>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let tables = tables.iter().map(|table| selection::pattern(table)).collect::<Result<_>>()?;
+        let order = Order { tables, rows_only: true, ..self.order("plain") };
+        let (pg_dump, stream) = PgDump::start(&self.tool, &self.address, &order, &self.ledger).await?;
+        let taken = blocking(move || take(stream)).await?;
+        // The reader gives up only where the text ended too early or is none of pg_dump's.
+        self.ended(pg_dump, taken.map_err(|error| Failed { error, input_ended: true })).await
+    }
+
+    /// Adds what pg_dump's text leaves out: the database's properties, the roles that its objects name, and the content
+    /// of materialised views.
+    pub(super) async fn complete(
+        &self,
+        mut print: Fingerprint,
+        mut roles: BTreeSet<String>,
+        progress: &Progress,
+    ) -> Result<Fingerprint> {
+        if self.matviews {
+            print.views = matviews::contents(&self.snapshot, progress).await?;
+        }
         catalog::database(&self.snapshot, &mut print, &mut roles).await?;
-        catalog::roles(&self.snapshot, &roles, &mut print).await?;
+        catalog::roles(&self.snapshot, &roles, self.passwords, &mut print).await?;
         print.items.sort();
         Ok(print)
     }
@@ -94,13 +138,17 @@ impl Reading {
     }
 
     async fn start(&self, format: &'static str) -> Result<(PgDump, Box<dyn Read + Send>)> {
-        let order = Order {
+        PgDump::start(&self.tool, &self.address, &self.order(format), &self.ledger).await
+    }
+
+    fn order(&self, format: &'static str) -> Order {
+        Order {
             format,
             snapshot: self.snapshot.id().to_owned(),
             tables: self.tables.iter().map(|t| t.pattern.clone()).collect(),
+            rows_only: false,
             port: self.snapshot.port(),
-        };
-        PgDump::start(&self.tool, &self.address, &order, &self.ledger).await
+        }
     }
 
     /// A text that ends too early has its reason in pg_dump's own words; a text that we gave up on has it in ours.
@@ -160,7 +208,7 @@ mod tests {
         let fill = "create table public.big as select g, repeat(md5(g::text), 8) t from generate_series(1, 200000) g";
         session.client().batch_execute(fill).await.unwrap();
 
-        let mut reading = Reading::begin(&address, &[], &ledger).await.unwrap();
+        let mut reading = Reading::begin(&address, &[], true, &ledger).await.unwrap();
         let here = reading.text(None, None, &Progress::default()).await.unwrap().print;
         let container = Container::find(&engine, address.container().unwrap()).await.unwrap();
         reading.tool = Tool::Inside { container: container.clone(), version: "15".into() };

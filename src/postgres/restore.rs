@@ -1,6 +1,7 @@
 //! Restoring: a dump is read whole, then loaded into a new database, which gets its name when it is whole.
 
 mod archive;
+mod beside;
 mod database;
 mod definitions;
 mod load;
@@ -8,8 +9,10 @@ mod preflight;
 mod roles;
 mod selection;
 mod settings;
-mod source;
 mod survey;
+mod swap;
+mod table;
+mod tablespaces;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,17 +23,21 @@ use tokio_util::sync::CancellationToken;
 use self::archive::Unpacking;
 use self::database::Scratch;
 use self::load::Known;
-use self::source::DumpFile;
 use self::survey::Survey;
 use super::copy::full_name;
+use super::dump_file::{self, DumpFile};
 use super::{Access, Address, Sandbox, Session};
-use crate::backups::{Backup, Format};
+use crate::backups::{Backup, Format, checksum_path};
 use crate::cleanup::Ledger;
 use crate::docker::Container;
 use crate::error::{Error, Kind, Result};
+use crate::files::checksums::read_sidecar;
 use crate::progress::Progress;
 
+pub use self::beside::Beside;
 pub use self::database::collect_database;
+pub use self::swap::Swap;
+pub use self::table::{TableOptions, TableRestore, may_restore_table, restore_table};
 
 /// More sessions than this make each other wait.
 const MOST_JOBS: usize = 8;
@@ -58,6 +65,11 @@ impl RestoreTarget {
         &self.server
     }
 
+    /// Returns the container that the server runs in, where we know it.
+    fn container(&self) -> Option<&Container> {
+        self.container.as_ref()
+    }
+
     /// Returns whether nobody will miss the server.
     pub fn is_throwaway(&self) -> bool {
         self.throwaway
@@ -75,12 +87,16 @@ pub struct RestoreOptions {
     pub replace: bool,
     /// Leaves the replaced database as `<name>__before_<run>`.
     pub keep_replaced: bool,
+    /// The target may be the very database that the backup was taken from. What it holds is kept.
+    pub in_place: bool,
     /// The number of sessions; one for each processor when there is none.
     pub jobs: Option<usize>,
     /// The collation and character classes, where not the source's.
     pub locale: Option<String>,
     /// Collects the planner's statistics at the end.
     pub analyze: bool,
+    /// Makes the roles that the dump names and the server lacks, without passwords, also where it is no throwaway one.
+    pub roles: bool,
 }
 
 /// What a restore made.
@@ -95,7 +111,14 @@ pub struct Restored {
     pub left_out: Vec<String>,
 }
 
-/// Restores a backup into a new database.
+impl RestoreOptions {
+    /// Returns whether what is replaced stays.
+    pub fn keeps_replaced(&self) -> bool {
+        self.keep_replaced || self.in_place
+    }
+}
+
+/// Restores a backup into a new database, which takes its name at the end.
 pub async fn restore(
     backup: &Backup,
     target: &RestoreTarget,
@@ -103,30 +126,44 @@ pub async fn restore(
     ledger: &Arc<Ledger>,
     progress: &Progress,
 ) -> Result<Restored> {
+    let beside = restore_beside(backup, target, options, ledger, progress).await?;
+    let swap = beside.look().await?;
+    beside.take_place(swap, false, ()).await
+}
+
+/// Refuses what may not be restored, by what can be told without reading the backup.
+pub async fn may_restore(backup: &Backup, target: &RestoreTarget, options: &RestoreOptions) -> Result<()> {
+    let admin = Session::open(target.address(), Access::ReadOnly).await?;
+    preflight::allowed(&admin, target, backup.manifest(), options).await.map(drop)
+}
+
+/// Restores a backup into a new database beside its target, which stays as it is.
+pub async fn restore_beside(
+    backup: &Backup,
+    target: &RestoreTarget,
+    options: &RestoreOptions,
+    ledger: &Arc<Ledger>,
+    progress: &Progress,
+) -> Result<Beside> {
+    may_restore(backup, target, options).await?; // before the long reading
     let cancel = CancellationToken::new();
     let _cancelled_with_us = cancel.clone().drop_guard();
     let file = DumpFile::open(backup, progress, &cancel)?;
     progress.set_total(2 * file.size()); // it is read twice
     let checked = Checked::read(backup, file, target, ledger).await?;
     let admin = Session::open(target.address(), Access::Writable).await?;
-    let missing = preflight::check(&admin, target, &checked.survey, backup.manifest(), options).await?;
-    roles::create(&admin, &missing, backup.manifest()).await?;
-    let locale = settings::locale(backup.manifest(), options);
+    let lacks = preflight::check(&admin, target, &checked.survey, backup.manifest(), options).await?;
+    roles::create(&admin, &lacks.roles, backup.manifest()).await?;
+    tablespaces::create(&admin, &lacks.tablespaces, backup.manifest()).await?;
+    let locale = settings::locale(backup.manifest(), options, &checked.survey.preamble);
     let scratch = Scratch::create(target, &options.database, &locale, ledger).await?;
-    let filled = match fill(&checked, target, &scratch, backup, options, ledger).await {
-        Ok(filled) => filled,
+    match fill(&checked, target, &scratch, backup, options, ledger).await {
+        Ok(filled) => Ok(Beside::new(scratch, options, filled, ledger)),
         Err(error) => {
             let _ = scratch.remove().await; // a removal that failed is reported by the final drain
-            return Err(error);
+            Err(error)
         }
-    };
-    let replaces = options.replace && database::exists(&admin, &options.database).await?;
-    let mut replaced = scratch.name(&options.database, replaces, ledger.run()).await?;
-    if let Some(before) = replaced.take_if(|_| !options.keep_replaced) {
-        database::drop_unused(&admin, &before).await?;
     }
-    let address = target.address().with_database(&options.database);
-    Ok(Restored { address, rows: filled.rows, replaced, left_out: filled.left_out })
 }
 
 /// A dump that was read to its end and found whole.
@@ -151,6 +188,7 @@ impl Checked {
             let survey = survey(text).await.map_err(|e| unreadable(&file, e))?;
             (survey, sums.whole(), sums.parts())
         };
+        listed(&file, &digest)?;
         if let Some(manifest) = backup.manifest() {
             agree(&file, &digest, &survey, manifest)?;
         }
@@ -158,7 +196,7 @@ impl Checked {
     }
 }
 
-async fn survey(text: source::Text) -> Result<Survey> {
+async fn survey(text: dump_file::Text) -> Result<Survey> {
     let reading = tokio::task::spawn_blocking(move || Survey::read(text));
     reading.await.map_err(|e| Error::new(Kind::Bug, "reading a dump panicked").because(&e))?
 }
@@ -166,6 +204,16 @@ async fn survey(text: source::Text) -> Result<Survey> {
 fn unreadable(file: &DumpFile, error: Error) -> Error {
     let path = file.path().display().to_string();
     Error::new(error.kind(), format!("could not restore {path}")).on(path).caused_by_error(error)
+}
+
+/// The file must be the one that its checksum is of, where it has one.
+fn listed(file: &DumpFile, digest: &str) -> Result<()> {
+    if checksum_path(file.path()).symlink_metadata().is_err() || read_sidecar(file.path())?.to_string() == digest {
+        return Ok(());
+    }
+    let path = file.path().display().to_string();
+    let sentence = format!("{path} is not what its .sha256 file says");
+    Err(Error::new(Kind::Damaged, sentence).on(path).caused_by(format!("its SHA-256 is {digest}")))
 }
 
 /// The file must be the one that its manifest describes.
@@ -205,7 +253,7 @@ async fn fill(
     let survey = &checked.survey;
     let sessions = sessions(&scratch.address(), survey, jobs(options)).await?;
     let Some(first) = sessions.first() else { return Ok(Filled::default()) };
-    let is_partial = backup.manifest().is_some_and(|manifest| !manifest.is_whole());
+    let is_partial = backup.manifest().is_some_and(|manifest| manifest.tables.is_some());
     if is_partial {
         selection::make_schemas(survey, first).await?;
     }
@@ -224,10 +272,11 @@ async fn fill(
     };
     if checked.format == Format::Custom {
         let (unpacking, text) = Unpacking::start(&checked.file, target.container.as_ref(), ledger).await?;
-        let (loaded, digest) = tokio::join!(load::stream(text, &known, first), unpacking.finish());
+        let (loaded, digest) =
+            tokio::join!(load::stream(text, &known, first, checked.file.progress()), unpacking.finish());
         loaded?;
         if digest? != checked.digest {
-            return Err(source::changed(checked.file.path()));
+            return Err(dump_file::changed(checked.file.path()));
         }
     } else {
         load::all(&checked.file, &known, &sessions).await?;

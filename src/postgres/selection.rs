@@ -25,6 +25,12 @@ pub(super) async fn resolve(snapshot: &Snapshot, wanted: &[String]) -> Result<Ve
     Ok(selected.into_iter().map(Relation::selected).collect())
 }
 
+/// Returns what pg_dump takes as a pattern for the one table with this full name.
+pub(super) fn pattern(full_name: &str) -> Result<String> {
+    let (schema, name) = names(full_name)?;
+    Ok(schema.map_or(String::new(), |schema| quoted(&schema) + ".") + quoted(&name).as_str())
+}
+
 /// A table that a dump is asked for.
 pub(super) struct Selected {
     /// The full name as manifests write it.

@@ -62,6 +62,11 @@ impl Structure {
         self.children.contains(table)
     }
 
+    /// Notes in which order a child has its columns.
+    pub(super) fn column_order(&mut self, table: &str, columns: &[String]) {
+        self.print.add(Aspect::ColumnOrder, format!("TABLE {table}"), columns.join(", "));
+    }
+
     /// Returns what was collected, and the roles that it names.
     pub(super) fn finish(mut self) -> (Fingerprint, BTreeSet<String>) {
         self.large_objects.finish(&mut self.print);
@@ -128,7 +133,12 @@ impl Structure {
             }
             "POLICY" => self.roles.extend(roles_after(text, "to")),
             // Passwords: a change must show, the value must not.
-            "USER MAPPING" | "SUBSCRIPTION" => return self.print.add(Aspect::Definition, object, masked(text)),
+            "USER MAPPING" | "SUBSCRIPTION" => {
+                // Everybody is written as `public`, which no role may be called.
+                let is_role = |role: &String| entry.kind == "USER MAPPING" && role != "public";
+                self.roles.extend(roles_after(text, "for").into_iter().filter(is_role));
+                return self.print.add(Aspect::Definition, object, masked(text));
+            }
             _ => {}
         }
         self.print.add(Aspect::Definition, object, text);

@@ -1,12 +1,12 @@
 //! `backup`: opens a backup file.
 
-use std::path::PathBuf;
+use std::path::Path;
+use std::sync::Arc;
 
 use rhai::Dynamic;
 
 use super::handles::Backup;
-use super::{Effect, Group, Primitive};
-use crate::backups;
+use super::{Effect, Group, Primitive, proving, signatures};
 
 pub(super) const BACKUP: Primitive = Primitive {
     name: "backup",
@@ -17,7 +17,8 @@ pub(super) const BACKUP: Primitive = Primitive {
 Opens a backup file with its manifest.
 
 A dump of another tool has no manifest: it can be restored and inspected, but what it held cannot be proven. A manifest
-of another file, or of another size, is an error. `inspect_backup` reads the file to its end.
+of another file, or of another size, is an error. In a run with `--trust NAME.pub` so is one that this key did not sign.
+`inspect_backup` reads the file to its end.
 
 ```rhai
 with_sandbox(#{ engine: "sqlite" }, |server| {
@@ -30,7 +31,8 @@ with_sandbox(#{ engine: "sqlite" }, |server| {
 ```
 "#,
     work: |call| {
-        let path = PathBuf::from(call.text(0)?);
-        Ok(Dynamic::from(Backup::new(call.on_thread(move |_| backups::Backup::open(&path))?)))
+        let path = proving::stand_in(call, Path::new(&call.text(0)?))?;
+        let run = Arc::clone(call.run());
+        Ok(Dynamic::from(Backup::new(call.on_thread(move |_| signatures::open(&run, &path))?)))
     },
 };

@@ -46,6 +46,7 @@ fn backup_volume(call: &Call) -> Result<Dynamic> {
     let (volume, made) = call.wait(made)?;
     drop(shown);
     call.written(writing)?;
+    call.accessed(&to);
     let in_use = volume.running();
     if !in_use.is_empty() {
         call.warn(in_use_words(&volume));

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::handles::show;
 use super::{Host, Primitive};
+use crate::backups::access;
 use crate::cleanup::Ticket;
 use crate::error::{Error, Kind, Result};
 use crate::files::unfinished;
@@ -135,6 +136,31 @@ impl<'a> Call<'a> {
     /// Journals what the verb found or made: one line for people, and the facts.
     pub fn evidence(&self, summary: String, facts: serde_json::Value) {
         self.run().journal.record(Event::Evidence { primitive: self.primitive.name.to_owned(), summary, facts });
+    }
+
+    /// Notes in the access log beside a backup what this call does with it. The work goes on where that cannot be written,
+    /// and the operator is warned: a backup that is needed must not fail for its log.
+    pub fn accessed(&self, backup: &Path) {
+        if let Err(error) = self.note_access(backup) {
+            self.warn(format!("nobody will know that {} touched it: {error}", self.primitive.name));
+        }
+    }
+
+    /// Notes in the access log that a backup is about to be removed or to lose its protection; without that line it stays.
+    ///
+    /// # Errors
+    /// When the log cannot be written.
+    pub fn will_lose(&self, backup: &Path) -> Result<()> {
+        self.note_access(backup)
+    }
+
+    fn note_access(&self, backup: &Path) -> Result<()> {
+        let run = self.run();
+        // What the run itself made and removes again is nobody's backup.
+        let is_own = backup.to_string_lossy().contains(&format!("runner-{}", run.id));
+        // A dry run changes nothing, and a proof leaves nothing outside of its own folders.
+        let quiet = run.options.dry_run || run.options.proving.is_some();
+        if is_own || quiet { Ok(()) } else { access::note(backup, self.primitive.name, &run.id) }
     }
 
     /// Warns the operator.

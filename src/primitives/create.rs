@@ -1,11 +1,13 @@
 //! `create`: a new backup set, its components side by side.
 
+use std::sync::Arc;
+
 use rhai::{Dynamic, FnPtr, Map};
 use serde_json::json;
 
 use super::handles::{BackupSet, Catalog};
 use super::parallel::{each_to_its_end, is_stop};
-use super::{Call, Effect, Group, Primitive};
+use super::{Call, Effect, Group, Primitive, proving, signatures};
 use crate::backups::{self, Unfinished, component_name, set_name};
 use crate::error::{Error, Kind, Result};
 use crate::run::Event;
@@ -43,6 +45,7 @@ check("every file matches its checksum", set.verify_set().intact);
 fn create(call: &Call) -> Raised<Dynamic> {
     let catalog: Catalog = call.handle(0, "a Catalog")?;
     let components = components(call)?;
+    proving::refuse(call, "create")?;
     if call.run().options.dry_run {
         return plan(call, &catalog, components);
     }
@@ -66,11 +69,13 @@ fn create(call: &Call) -> Raised<Dynamic> {
         }
     }
     let (unfinished, set) = call.on_thread_with("checksums", {
-        let stems = stems.clone();
+        let (stems, signing) = (stems.clone(), Arc::clone(run));
         let now = run.started_at;
         move |progress, cancel| {
             let folder = unfinished.finish(&stems, errors, progress, cancel)?;
-            Ok((unfinished, backups::BackupSet::open(&folder, now)?))
+            let set = backups::BackupSet::open(&folder, now)?;
+            signatures::sign_set(&signing, &set)?;
+            Ok((unfinished, set))
         }
     })?;
     call.wait(unfinished.close())?;
@@ -121,6 +126,7 @@ fn innermost(error: &rhai::EvalAltResult) -> Error {
 }
 
 fn ended(call: &Call, set: backups::BackupSet, first: Option<Error>) -> Raised<Dynamic> {
+    call.accessed(&set.folder);
     let metadata = set.need_metadata()?;
     let sizes: Map =
         metadata.components.iter().map(|(n, c)| (n.as_str().into(), c.size.cast_signed().into())).collect();

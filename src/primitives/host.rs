@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rhai::{Engine, EvalAltResult, FnPtr, NativeCallContext, NativeCallContextStore};
 
 use super::handles::Server;
+use super::swaps::Swaps;
 use crate::docker;
 use crate::run::{Event, Run};
 
@@ -17,8 +18,10 @@ pub struct Host {
     pub run: Arc<Run>,
     /// The Docker Engine, connected when a verb first needs it.
     pub docker: docker::Engine,
+    pub(super) swaps: Swaps,
     deferred: Mutex<Vec<Deferred>>,
     announced: Mutex<Vec<PathBuf>>,
+    projects: Mutex<Vec<String>>,
     kept: Mutex<Vec<Server>>,
 }
 
@@ -34,9 +37,11 @@ impl Host {
         Arc::new(Self {
             run,
             docker: docker::Engine::default(),
+            swaps: Swaps::default(),
             deferred: Mutex::default(),
             kept: Mutex::default(),
             announced: Mutex::default(),
+            projects: Mutex::default(),
         })
     }
 
@@ -57,14 +62,25 @@ impl Host {
         announced.iter().any(|changed| changed.starts_with(&path) || path.starts_with(changed))
     }
 
+    /// Notes that a dry run announced to make a Compose project, so that its services are no longer known.
+    pub(super) fn announce_project(&self, project: &str) {
+        self.projects.lock().unwrap_or_else(PoisonError::into_inner).push(project.to_owned());
+    }
+
+    /// Returns whether a dry run announced to make a Compose project.
+    pub(super) fn is_announced_project(&self, project: &str) -> bool {
+        self.projects.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|announced| announced == project)
+    }
+
     pub(super) fn keep_at_end(&self, server: Server) {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).push(server);
     }
 
-    /// Leaves the servers that were asked for to the operator. A run that was stopped keeps nothing.
+    /// Leaves the servers that were asked for to the operator. A run that was stopped, or that is one of a proof, keeps
+    /// nothing.
     pub fn keep_what_stays(&self) {
         let kept = std::mem::take(&mut *self.kept.lock().unwrap_or_else(PoisonError::into_inner));
-        if self.run.stop.why().is_some() {
+        if self.run.stop.why().is_some() || self.run.options.proving.is_some() {
             return;
         }
         for server in kept {

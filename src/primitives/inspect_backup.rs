@@ -1,11 +1,12 @@
 //! `inspect_backup`: reads a backup to its end without restoring it.
 
-use std::path::PathBuf;
+use std::path::Path;
+use std::sync::Arc;
 
 use rhai::Dynamic;
 
 use super::handles::Inspection;
-use super::{Call, Effect, Group, Primitive};
+use super::{Call, Effect, Group, Primitive, proving, signatures};
 use crate::backups::Format;
 use crate::error::{Kind, Result};
 use crate::postgres;
@@ -36,15 +37,20 @@ with_sandbox(#{ engine: "sqlite" }, |server| {
 };
 
 fn inspect(call: &Call) -> Result<Inspection> {
-    let path = PathBuf::from(call.text(0)?);
+    let path = proving::stand_in(call, Path::new(&call.text(0)?))?;
+    call.accessed(&path);
     let working = call.run().journal.working("inspect");
     let progress = working.progress.clone();
+    let run = Arc::clone(call.run());
     let result = call.on_thread(move |cancel| {
-        if Format::of_name(&path.to_string_lossy()) == Some(Format::SqliteGz) {
+        let inspection = if Format::of_name(&path.to_string_lossy()) == Some(Format::SqliteGz) {
             sqlite::inspect(&path, &progress, cancel)
         } else {
             postgres::inspect(&path, &progress, cancel)
-        }
+        };
+        let mut inspection = inspection?;
+        signatures::look_at(&run, &path, &mut inspection)?;
+        Ok(inspection)
     });
     drop(working);
     let inspection = match result {

@@ -27,6 +27,7 @@ check("it is verified", backups.latest().verified);
     work: |call| {
         let set: BackupSet = call.handle(0, "a BackupSet")?;
         let verified = Verified { at: jiff::Timestamp::now(), passed: passed(call)?, how: call.text(2)? };
+        call.accessed(&set.0.folder);
         call.on_thread(move |_| set.0.note_verified(&verified))?;
         Ok(Dynamic::UNIT)
     },

@@ -40,6 +40,7 @@ fn mentions(call: &Call) -> Result<Dynamic> {
     if text.is_empty() {
         return Err(Error::new(Kind::Usage, "an empty text stands everywhere").hint("name what to look for"));
     }
+    call.accessed(&path);
     let found = call.on_thread_with("mentions", move |progress, cancel| {
         let backup = Backup::open(&path)?;
         let mut content = Content::open(&backup, progress, cancel)?;

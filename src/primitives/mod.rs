@@ -5,6 +5,9 @@ mod handles;
 mod host;
 mod paths;
 mod primitive;
+mod proving;
+mod signatures;
+mod swaps;
 #[cfg(test)]
 mod tests;
 mod types;
@@ -24,6 +27,7 @@ mod copy_folder;
 mod create;
 mod database;
 mod defer;
+mod drop_replaced;
 mod dump;
 mod env;
 mod execute;
@@ -55,17 +59,25 @@ mod prune;
 mod query;
 mod query_one;
 mod query_value;
+mod read_archived;
 mod read_text;
 mod remove;
+mod rename;
 mod restore;
+mod restore_beside;
 mod restore_folder;
+mod restore_services;
+mod restore_table;
 mod restore_volume;
 mod retention;
 mod rows;
+mod run;
 mod sandbox;
+mod save_services;
 mod scratch;
 mod secret;
 mod services;
+mod side;
 mod skip;
 mod sleep;
 mod slo;
@@ -74,11 +86,16 @@ mod start_services;
 mod stats;
 mod step;
 mod stop_services;
+mod swap_back;
+mod swap_in;
 mod temp_dir;
 mod timed;
 mod timestamp_name;
 mod unpin;
+mod upload;
 mod verify_checksums;
+mod verify_files;
+mod verify_integrity;
 mod verify_set;
 mod volumes;
 mod wait_until;
@@ -130,6 +147,11 @@ pub const CATALOGUE: &[Primitive] = &[
     backup::BACKUP,
     rows::ROWS,
     restore::RESTORE,
+    restore_beside::RESTORE_BESIDE,
+    swap_in::SWAP_IN,
+    swap_back::SWAP_BACK,
+    drop_replaced::DROP_REPLACED,
+    restore_table::RESTORE_TABLE,
     container::CONTAINER,
     find_container::FIND_CONTAINER,
     checksum::CHECKSUM,
@@ -140,6 +162,7 @@ pub const CATALOGUE: &[Primitive] = &[
     compare::COMPARE,
     fingerprint::FINGERPRINT,
     inspect_backup::INSPECT_BACKUP,
+    verify_integrity::VERIFY_INTEGRITY,
     mentions::MENTIONS,
     notify::NOTIFY,
     // backup sets
@@ -162,12 +185,15 @@ pub const CATALOGUE: &[Primitive] = &[
     extract::EXTRACT,
     write_checksums::WRITE_CHECKSUMS,
     verify_checksums::VERIFY_CHECKSUMS,
+    verify_files::VERIFY_FILES,
     list_files::LIST_FILES,
     exists::EXISTS,
     file_size::FILE_SIZE,
     read_text::READ_TEXT,
+    read_archived::READ_ARCHIVED,
     write_text::WRITE_TEXT,
     copy::COPY,
+    rename::RENAME,
     remove::REMOVE,
     temp_dir::TEMP_DIR,
     // docker
@@ -177,11 +203,16 @@ pub const CATALOGUE: &[Primitive] = &[
     services::SERVICES,
     stop_services::STOP_SERVICES,
     start_services::START_SERVICES,
+    save_services::SAVE_SERVICES,
+    restore_services::RESTORE_SERVICES,
     // git
     git_bundle::GIT_BUNDLE,
     git_restore::GIT_RESTORE,
     // http
     http_get::HTTP_GET,
+    upload::UPLOAD,
+    // programs
+    run::RUN,
 ];
 
 /// Finds a verb by its name.

@@ -21,6 +21,7 @@ check("it is pinned", backups.latest().pinned);
     work: |call| {
         let set: BackupSet = call.handle(0, "a BackupSet")?;
         let why = call.text(1)?;
+        call.accessed(&set.0.folder);
         Ok(call.on_thread(move |_| set.0.pin(&why))?.into())
     },
 };

@@ -43,7 +43,7 @@ fn open(call: &Call) -> Result<Database> {
     if writable {
         database.may_write(&call.run().guard)?;
     } else {
-        database.protect(&call.run().guard);
+        database.protect(&call.run().guard)?;
     }
     note(call, &database, writable);
     Ok(database)

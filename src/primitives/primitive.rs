@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rhai::{Dynamic, EvalAltResult, FuncRegistration, Module, NativeCallContext};
 
-use super::{Call, Host};
+use super::{Call, Host, proving};
 use crate::error::{Error, Kind, Result};
 use crate::run::Event;
 use crate::script::{Raise, Raised, Unknown};
@@ -33,6 +33,8 @@ pub enum Group {
     Git,
     /// Questions to services.
     Http,
+    /// Programs that the operator allows.
+    Programs,
 }
 
 impl Group {
@@ -49,6 +51,7 @@ impl Group {
             Group::Docker => "Volumes and services",
             Group::Git => "Git",
             Group::Http => "HTTP",
+            Group::Programs => "Programs",
         }
     }
 }
@@ -180,12 +183,14 @@ impl Primitive {
     fn decide(&'static self, call: &Call) -> Raised<Dynamic> {
         let dry_run = call.run().options.dry_run;
         match self.effect {
-            Effect::Writes(plan) if dry_run => {
+            Effect::Writes(plan) if dry_run || proving::announces(call, self.name) => {
                 let text = plan(call)?;
                 call.run().journal.record(Event::Announced { primitive: self.name.to_owned(), text });
                 Ok(Unknown::of(self.name))
             }
-            Effect::Reads if dry_run && self.reads_unknown(call) => Ok(Unknown::of(self.name)),
+            Effect::Reads if (dry_run || call.run().options.proving.is_some()) && self.reads_unknown(call) => {
+                Ok(Unknown::of(self.name))
+            }
             _ => (self.work)(call),
         }
     }

@@ -5,16 +5,16 @@ use std::sync::Arc;
 use rhai::Dynamic;
 
 use super::handles::{Backup, Database, PostgresDatabase, Sandbox, Server, Standing};
-use super::{Call, Effect, Group, Primitive};
+use super::{Call, Effect, Group, Primitive, proving};
 use crate::error::{Error, Kind, Result};
-use crate::postgres::{self, RestoreOptions, RestoreTarget};
+use crate::postgres::{self, Beside, RestoreOptions, RestoreTarget, Restored};
 use crate::sqlite;
 use crate::units;
 
 pub(super) const RESTORE: Primitive = Primitive {
     name: "restore",
     group: Group::Primitives,
-    effect: Effect::Writes(|call| Ok(format!("would restore {} into {}", call.shown(0), call.shown(1)))),
+    effect: Effect::Writes(plan),
     signatures: &["restore(backup: Backup, into: Server|Database, options?: map) -> Database"],
     manual: r#"
 Restores a backup and returns the restored database.
@@ -24,7 +24,11 @@ when it is whole. Any error at all means that the restore failed and the new dat
 
 Options: `database` (its name on a Server; by default the name that the backup was taken from), `tables` (only these),
 `jobs`, `replace: true` (needed when the target holds something), `keep_replaced: true` (the old database stays as
-`NAME__before_RUN`), `analyze: true`, `locale`. A source of this run, or what runner.toml protects, is never a target.
+`NAME__before_RUN`, which is the `replaced` of what is returned), `analyze: true`, `locale`, `masked`, `roles: true` (roles that the
+dump names and the server lacks are made, without passwords; in a sandbox they always are). The very PostgreSQL database that the backup was taken from is refused unless the script says `in_place: true`, and then it is always kept. A source of
+this run, or what runner.toml protects, is never a target, whatever the options say. `restore_beside` and `swap_in` do
+the same in two steps. A masked copy replaces a database only with `masked: true`, and with it nothing else is taken: what a test
+system is filled with.
 
 ```rhai
 with_sandbox(#{ engine: "sqlite" }, |server| {
@@ -41,33 +45,88 @@ with_sandbox(#{ engine: "sqlite" }, |server| {
 };
 
 fn restore(call: &Call) -> Result<Database> {
+    let restored = restore_into(call)?;
+    proving::into_copy(call, &restored)?;
+    Ok(restored)
+}
+
+fn restore_into(call: &Call) -> Result<Database> {
     let backup: Backup = call.handle(0, "a Backup")?;
     let (name, options) = options(call)?;
+    call.accessed(backup.0.path());
     let target = call.any(1);
+    if call.options(2)?.flag("masked")? && !backup.is_masked() {
+        return Err(Error::new(Kind::Refused, format!("{backup} is not masked"))
+            .on(backup.to_string())
+            .hint("masked: true takes masked copies only: make one with dump and `mask`"));
+    }
     if let Some(server) = target.read_lock::<Server>() {
         let name = name.map_or_else(|| default_name(&backup), Ok)?;
         return into_server(call, &backup, &server, &name, options);
     }
+    match writable(call, name)? {
+        Database::Postgres(target) => {
+            let beside = beside(call, &backup, &target, options)?;
+            take_place(call, beside, &target, false)
+        }
+        Database::Sqlite(target, standing) => {
+            into_sqlite(call, &backup, target.path().to_owned(), options.replace, standing)
+        }
+    }
+}
+
+/// Returns the database to restore into, if it may be written.
+pub(super) fn writable(call: &Call, name: Option<String>) -> Result<Database> {
     let target: Database = call.handle(1, "a Server or a Database")?;
     if name.is_some() {
         return Err(Error::new(Kind::Usage, "`database` names a database of a Server")
             .hint("the target is a database already: leave `database` out"));
     }
     target.may_write(&call.run().guard)?;
-    into_database(call, &backup, target, options)
+    refuse_masked(call, &target)?;
+    Ok(target)
 }
 
-fn options(call: &Call) -> Result<(Option<String>, RestoreOptions)> {
+/// Refuses to put a masked copy over what is not this run's own: the values that it lacks cannot come back.
+fn refuse_masked(call: &Call, target: &Database) -> Result<()> {
+    let backup: Backup = call.handle(0, "a Backup")?;
+    if !backup.is_masked() || target.is_ours() || call.options(2)?.flag("masked")? {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Refused, format!("{backup} is a masked copy, and {target} is not of this run"))
+        .on(target.to_string())
+        .caused_by(format!("masked: {}", backup.0.manifest().map(|m| m.masked_columns()).unwrap_or_default()))
+        .hint("what is masked cannot come back: pass masked: true if this is a test system"))
+}
+
+/// Says what would be done, and refuses what would be refused as far as that can be told without reading the backup.
+fn plan(call: &Call) -> Result<String> {
+    let (backup, target) = (call.any(0).try_cast::<Backup>(), call.any(1).try_cast::<Database>());
+    if let (Some(backup), Some(Database::Postgres(_)), false) = (backup, target, call.is_unknown(2)) {
+        let (name, options) = options(call)?;
+        if let Database::Postgres(target) = writable(call, name)? {
+            let options = settled(call, &target, options)?;
+            call.wait(postgres::may_restore(&backup.0, &RestoreTarget::server(maintenance(&target)?), &options))?;
+        }
+    }
+    Ok(format!("would restore {} into {}", call.shown(0), call.shown(1)))
+}
+
+/// Reads the options of a restore.
+pub(super) fn options(call: &Call) -> Result<(Option<String>, RestoreOptions)> {
     let mut given = call.options(2)?;
     let name = given.text("database")?;
+    given.flag("masked")?; // `refuse_masked` reads it
     let tables = given.texts("tables")?;
     let options = RestoreOptions {
         tables: (!tables.is_empty()).then_some(tables),
         replace: given.flag("replace")?,
         keep_replaced: given.flag("keep_replaced")?,
+        in_place: given.flag("in_place")?,
         jobs: given.count("jobs")?,
         locale: given.text("locale")?,
         analyze: given.flag("analyze")?,
+        roles: given.flag("roles")?,
         ..RestoreOptions::default()
     };
     given.finish()?;
@@ -87,7 +146,17 @@ fn into_server(call: &Call, backup: &Backup, server: &Server, name: &str, option
     match server.postgres_target()? {
         Some(target) => {
             let options = RestoreOptions { database: name.to_owned(), ..options };
-            into_postgres(call, backup, &target, &options, Standing::Ours)
+            let run = call.run();
+            let working = run.journal.working("restore");
+            let restored = postgres::restore(&backup.0, &target, &options, &run.ledger, &working.progress);
+            let restored = call.wait(restored)?;
+            drop(working);
+            told(call, backup, &restored);
+            let database = PostgresDatabase::open(restored.address, Standing::Ours);
+            Ok(Database::Postgres(PostgresDatabase {
+                replaced: restored.replaced.map(Into::into),
+                ..call.wait(database)?
+            }))
         }
         None => {
             let path = server.look(|sandbox| match sandbox {
@@ -99,25 +168,22 @@ fn into_server(call: &Call, backup: &Backup, server: &Server, name: &str, option
     }
 }
 
-fn into_database(call: &Call, backup: &Backup, target: Database, options: RestoreOptions) -> Result<Database> {
-    match target {
-        Database::Postgres(target) => {
-            let standing = target.standing;
-            // A scratch database is there and empty: it is ours to put the restored one in its place.
-            let replace = options.replace || (standing == Standing::Ours && call.wait(is_empty(&target))?);
-            let options = RestoreOptions { database: target.address.database().to_owned(), replace, ..options };
-            into_postgres(call, backup, &RestoreTarget::server(maintenance(&target)), &options, standing)
-        }
-        Database::Sqlite(target, standing) => {
-            into_sqlite(call, backup, target.path().to_owned(), options.replace, standing)
-        }
-    }
+/// Completes the options by what the target says.
+pub(super) fn settled(call: &Call, target: &PostgresDatabase, options: RestoreOptions) -> Result<RestoreOptions> {
+    // A scratch database is there and empty: it is ours to put the restored one in its place.
+    let replace = options.replace || (target.standing == Standing::Ours && call.wait(is_empty(target))?);
+    Ok(RestoreOptions { database: target.address.database().to_owned(), replace, ..options })
 }
 
 /// The database itself is renamed, so it cannot be the one that we are connected to.
-fn maintenance(target: &PostgresDatabase) -> crate::postgres::Address {
-    let other = if target.address.database() == "postgres" { "template1" } else { "postgres" };
-    target.address.with_database(other)
+pub(super) fn maintenance(target: &PostgresDatabase) -> Result<crate::postgres::Address> {
+    let (name, real) = (target.address.database(), &target.identity.database);
+    if name != real {
+        return Err(Error::new(Kind::Refused, format!("{} leads to a database that is called {real}", target.address))
+            .on(target.address.to_string())
+            .hint("give the server's own address, not that of a pooler"));
+    }
+    Ok(target.address.with_database(if name == "postgres" { "template1" } else { "postgres" }))
 }
 
 async fn is_empty(target: &PostgresDatabase) -> Result<bool> {
@@ -127,20 +193,64 @@ async fn is_empty(target: &PostgresDatabase) -> Result<bool> {
     Ok(rows.first().and_then(|row| row.get("n")).and_then(serde_json::Value::as_i64) == Some(0))
 }
 
-fn into_postgres(
+/// Restores beside a database.
+pub(super) fn beside(
     call: &Call,
     backup: &Backup,
-    target: &RestoreTarget,
-    options: &RestoreOptions,
-    standing: Standing,
-) -> Result<Database> {
+    target: &PostgresDatabase,
+    options: RestoreOptions,
+) -> Result<Beside> {
+    let options = settled(call, target, options)?;
+    let server = RestoreTarget::server(maintenance(target)?);
     let run = call.run();
     let working = run.journal.working("restore");
-    let restored = call.wait(postgres::restore(&backup.0, target, options, &run.ledger, &working.progress))?;
-    drop(working);
-    let rows = units::count(restored.rows, "row");
+    let made = postgres::restore_beside(&backup.0, &server, &options, &run.ledger, &working.progress);
+    let made = call.wait(made)?;
     call.evidence(
-        format!("{rows} into {}", restored.address),
+        format!("{} into {}", units::count(made.rows(), "row"), made.address()),
+        serde_json::json!({
+            "backup": backup.0.path(),
+            "into": made.address().to_string(),
+            "for": made.target(),
+            "rows": made.rows(),
+            "left_out": made.left_out(),
+            "checked": ["file", "parse", "restore"],
+        }),
+    );
+    Ok(made)
+}
+
+/// Gives a restored database its name, unless its target became a source of the run meanwhile.
+pub(super) fn take_place(
+    call: &Call,
+    beside: Beside,
+    target: &PostgresDatabase,
+    end_sessions: bool,
+) -> Result<Database> {
+    let claim = match target.claim(&call.run().guard) {
+        Ok(claim) => claim,
+        Err(refused) => {
+            let _ = call.wait(beside.remove()); // a removal that failed is reported by the final drain
+            return Err(refused);
+        }
+    };
+    let swap = call.wait(beside.look())?;
+    if let Some(swap) = &swap {
+        // Before the names change: whoever stops the run in that moment can still undo it.
+        call.host().swaps.note(target, swap.clone());
+    }
+    let restored = call.wait(beside.take_place(swap, end_sessions, claim))?;
+    call.evidence(
+        format!("{} is in place", restored.address),
+        serde_json::json!({ "database": restored.address.to_string(), "replaced": restored.replaced }),
+    );
+    let database = call.wait(PostgresDatabase::open(restored.address, target.standing))?;
+    Ok(Database::Postgres(PostgresDatabase { replaced: restored.replaced.map(Into::into), ..database }))
+}
+
+fn told(call: &Call, backup: &Backup, restored: &Restored) {
+    call.evidence(
+        format!("{} into {}", units::count(restored.rows, "row"), restored.address),
         serde_json::json!({
             "backup": backup.0.path(),
             "into": restored.address.to_string(),
@@ -150,7 +260,6 @@ fn into_postgres(
             "checked": ["file", "parse", "restore"],
         }),
     );
-    Ok(Database::Postgres(call.wait(PostgresDatabase::open(restored.address, standing))?))
 }
 
 fn into_sqlite(

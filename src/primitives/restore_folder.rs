@@ -40,6 +40,11 @@ fn restore_folder(call: &Call) -> Result<Dynamic> {
     let set: BackupSet = call.handle(0, "a BackupSet")?;
     let (component, to, replace) = (call.text(1)?, call.path(2)?, replace(call)?);
     usable(&set)?;
+    let trust = &call.run().options.trust;
+    if !trust.is_empty() {
+        set.0.signed_by(trust)?;
+    }
+    call.accessed(&set.0.folder.join(&component));
     let held = holds_something(&to);
     let before = with_suffix(&to, &format!("__before_{}", call.run().id));
     let replaced = replace.then_some(before.clone());

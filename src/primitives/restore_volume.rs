@@ -21,7 +21,8 @@ Fills a new or empty Docker volume from an archive of `backup_volume`, reads it 
 
 The result is a map: `volume`, `new`, `entries`, `bytes` and `checked`. The archive is first read to its end: checksum,
 inventory and every name in it; a damaged or hostile one touches nothing. A new volume gets the labels of the old one, so
-that Compose knows it again, or those of the option `labels`. What a restore that failed has made is removed.
+that Compose knows it again, or those of the option `labels`. What a restore that failed has made is removed. With
+`temporary: true` the volume must be new and goes with the run.
 
 A volume in use is refused, and one that holds something as well, unless `replace: true`: then it is removed and made
 anew, which needs its containers to be removed before (`docker compose rm`). Back up what it holds first.
@@ -36,7 +37,11 @@ check("every file is back", back.entries > 0, `${back.entries} entries`);
 
 fn options(call: &Call) -> Result<VolumeOptions> {
     let mut given = call.options(2)?;
-    let options = VolumeOptions { replace: given.flag("replace")?, labels: given.text_map("labels")? };
+    let options = VolumeOptions {
+        replace: given.flag("replace")?,
+        temporary: given.flag("temporary")?,
+        labels: given.text_map("labels")?,
+    };
     given.finish()?;
     Ok(options)
 }
@@ -44,6 +49,7 @@ fn options(call: &Call) -> Result<VolumeOptions> {
 fn restore_volume(call: &Call) -> Result<Dynamic> {
     let (archive, name, options, run) = (call.path(0)?, call.text(1)?, options(call)?, call.run());
     let path = path_text(&archive)?;
+    call.accessed(&archive);
     let shown = run.journal.working(&format!("restore volume {name}"));
     let engine = &call.host().docker;
     let restoring = docker::restore_volume(engine, &archive, &name, &options, &run.ledger, &shown.progress);

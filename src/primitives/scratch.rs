@@ -43,5 +43,6 @@ fn scratch(call: &Call) -> Result<Database> {
     let mut identity = (*beside.identity).clone();
     identity.database.clone_from(&name);
     call.evidence(format!("created {address}"), serde_json::json!({ "database": address.to_string() }));
-    Ok(Database::Postgres(PostgresDatabase { address, standing: Standing::Ours, identity: Arc::new(identity) }))
+    let standing = Standing::Ours;
+    Ok(Database::Postgres(PostgresDatabase { address, standing, identity: Arc::new(identity), replaced: None }))
 }

@@ -26,7 +26,8 @@ let db = postgres(#{ host: "db.example.com", user: "backup", password: secret("D
     work: |call| Ok(Dynamic::from(secret(&call.text(0)?)?)),
 };
 
-fn secret(name: &str) -> Result<Secret> {
+/// Returns the secret in the variable `name`, or in the file that `name`_FILE names.
+pub(super) fn secret(name: &str) -> Result<Secret> {
     if let Ok(value) = std::env::var(name) {
         return Ok(Secret::new(value));
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use rhai::Dynamic;
 
 use super::handles::{Database, Standing};
-use super::{Call, Effect, Group, Primitive};
+use super::{Call, Effect, Group, Primitive, proving};
 use crate::error::Result;
 use crate::run::Event;
 use crate::script::Unknown;
@@ -54,7 +54,7 @@ fn open(call: &Call) -> Result<Dynamic> {
     if writable {
         database.may_write(&call.run().guard)?;
     } else {
-        database.protect(&call.run().guard);
+        database.protect(&call.run().guard)?;
     }
     Ok(Dynamic::from(database))
 }
@@ -66,6 +66,7 @@ fn make(call: &Call, path: PathBuf) -> Result<Dynamic> {
         call.run().journal.record(Event::Announced { primitive: "sqlite".into(), text });
         return Ok(Unknown::of("sqlite"));
     }
+    proving::refuse(call, "sqlite with create")?;
     let made = call.on_thread(move |_| sqlite::Database::create(&path))?;
     Ok(Dynamic::from(Database::Sqlite(made, Standing::Ours)))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rhai::Dynamic;
 use serde_json::json;
 
-use super::services::{facts, find, list};
+use super::services::{facts, find, list, only_announced};
 use super::{Call, Effect, Group, Primitive};
 use crate::docker::Service;
 use crate::error::Result;
@@ -22,7 +22,7 @@ pub(super) const STOP_SERVICES: Primitive = Primitive {
 Stops services of a Compose project and returns those that ran, for `start_services`.
 
 Options: those of `services`, and `timeout` (default "10s") after which a service that does not end is killed. Those that
-others need are stopped last. When one cannot be stopped, those that were stopped before it are started again. So that
+others need are stopped last. A project that runner.toml protects is refused. When one cannot be stopped, those that were stopped before it are started again. So that
 they start again however the script ends, put `start_services` off with `defer`.
 
 ```rhai,no_run
@@ -39,6 +39,7 @@ fn asked(call: &Call) -> Result<(Vec<Service>, Duration)> {
     let patience = options.duration("timeout")?.unwrap_or(PATIENCE);
     options.finish()?;
     found.retain(Service::running);
+    found.iter().try_for_each(|service| call.run().guard.allow_project(&service.project))?;
     Ok((found, patience))
 }
 
@@ -68,6 +69,9 @@ pub(super) fn words(names: &[&str]) -> String {
 fn plan(call: &Call) -> Result<String> {
     if call.is_unknown(0) {
         return Ok("would stop services that only a real run knows".into());
+    }
+    if let Some(project) = only_announced(call) {
+        return Ok(format!("would stop services of project {project}"));
     }
     let (services, _) = asked(call)?;
     let names: Vec<_> = services.iter().map(|s| s.name.as_str()).collect();

@@ -29,6 +29,7 @@ pub const PROPERTIES: &[TypeNote] = &[
     note("Duration", "seconds", "float", "the duration in seconds"),
     note("Database", "name", "string", "the database's name; for SQLite the file's"),
     note("Database", "engine", "string", "`postgres` or `sqlite`"),
+    note("Database", "replaced", "string", "where a restore of this run kept what it replaced; empty where it did not"),
     note("Database", "version", "string", "the server's version; empty for SQLite"),
     note("Backup", "path", "string", "the file"),
     note("Backup", "engine", "string", "`postgres` or `sqlite`"),
@@ -40,7 +41,8 @@ pub const PROPERTIES: &[TypeNote] = &[
     note("Backup", "database", "string", "the name of the database it was taken from"),
     note("Backup", "version", "string", "the version of the server it was taken from"),
     note("Backup", "tables", "map", "the rows of each table by its full name"),
-    note("Backup", "whole", "bool", "whether it holds the whole database and not a selection"),
+    note("Backup", "whole", "bool", "whether it holds the whole database, neither a selection nor a masked copy"),
+    note("Backup", "masked", "bool", "whether its manifest says that columns are masked; false without a manifest"),
     note("Comparison", "equal", "bool", "whether nothing differs and everything could be read"),
     note("Comparison", "summary", "string", "the verdict in one line"),
     note(
@@ -52,11 +54,43 @@ pub const PROPERTIES: &[TypeNote] = &[
     note("Comparison", "tables", "int", "how many tables were compared"),
     note("Comparison", "rows", "int", "how many rows were compared"),
     note("Comparison", "checked", "array", "the levels that were checked: `structure`, `content`"),
+    note(
+        "Comparison",
+        "row_differences",
+        "array",
+        "with `rows`, a map for each named row: `table, key, row, change, columns, times, text`, with `values: true` also `values`",
+    ),
+    note(
+        "Comparison",
+        "row_counts",
+        "array",
+        "with `rows`, a map for each searched table: `table, key, missing, extra, changed, exact, text`",
+    ),
+    note(
+        "Comparison",
+        "lawful",
+        "array",
+        "a map for each thing that may differ without damage: `object, what, reason, text`, where it does `expected, found`",
+    ),
+    note(
+        "Comparison",
+        "ignored",
+        "array",
+        "a map for each difference that `ignore` names: `object, what, reason, text`",
+    ),
+    note("Comparison", "not_used", "array", "the objects that `ignore` names and in which nothing differs"),
     note("Inspection", "whole", "bool", "whether nothing is wrong with the file"),
     note("Inspection", "proven", "bool", "whether it is also what its manifest says"),
     note("Inspection", "manifest", "bool", "whether it has a manifest"),
     note("Inspection", "summary", "string", "what was found, in one line"),
     note("Inspection", "checked", "array", "the levels that were checked: `file`, `parse`"),
+    note("Integrity", "sound", "bool", "whether every rule was checked and holds"),
+    note("Integrity", "summary", "string", "the verdict in one line"),
+    note("Integrity", "problems", "array", "a map for each rule that does not hold: `object, what, text`"),
+    note("Integrity", "not_checked", "array", "what was not checked, each with the reason"),
+    note("Integrity", "checks", "int", "how many rules were checked"),
+    note("Integrity", "tables", "int", "how many tables were read"),
+    note("Integrity", "rows", "int", "how many rows they hold"),
     note("Fingerprint", "tables", "map", "the rows of each table by its full name"),
     note("Fingerprint", "rows", "int", "the rows of all tables"),
     note("Container", "name", "string", "its name"),
@@ -123,6 +157,10 @@ fn databases(engine: &mut Engine) {
         Database::Postgres(_) => "postgres",
         Database::Sqlite(..) => "sqlite",
     });
+    engine.register_get("replaced", |d: &mut Database| match d {
+        Database::Postgres(database) => database.replaced.as_deref().unwrap_or_default().to_owned(),
+        Database::Sqlite(..) => String::new(),
+    });
     engine.register_get("version", |d: &mut Database| match d {
         Database::Postgres(database) => database.identity.version.clone(),
         Database::Sqlite(..) => String::new(),
@@ -149,6 +187,7 @@ fn backups(engine: &mut Engine) {
     engine.register_get("database", |b: &mut Backup| of_manifest(b, "database", |m| m.source.database.clone()));
     engine.register_get("version", |b: &mut Backup| of_manifest(b, "version", |m| m.source.version.clone()));
     engine.register_get("tables", |b: &mut Backup| of_manifest(b, "tables", |m| table_rows(&m.fingerprint)));
+    engine.register_get("masked", |b: &mut Backup| b.is_masked());
     engine.register_get("whole", |b: &mut Backup| of_manifest(b, "whole", Manifest::is_whole));
 }
 
@@ -183,6 +222,11 @@ fn comparisons(engine: &mut Engine) {
     engine.register_get("tables", |c: &mut Comparison| c.0.tables.cast_signed());
     engine.register_get("rows", |c: &mut Comparison| c.0.rows.cast_signed());
     engine.register_get("checked", |c: &mut Comparison| c.checked());
+    engine.register_get("row_differences", |c: &mut Comparison| c.row_differences());
+    engine.register_get("row_counts", |c: &mut Comparison| c.row_counts());
+    engine.register_get("lawful", |c: &mut Comparison| c.lawful());
+    engine.register_get("ignored", |c: &mut Comparison| c.ignored());
+    engine.register_get("not_used", |c: &mut Comparison| c.not_used());
     engine.register_type_with_name::<Inspection>("Inspection");
     engine.register_fn("to_string", |i: &mut Inspection| i.to_string());
     engine.register_get("whole", |i: &mut Inspection| i.seen().is_some());

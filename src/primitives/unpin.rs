@@ -19,6 +19,7 @@ check("there was one", set.unpin());
 "#,
     work: |call| {
         let set: BackupSet = call.handle(0, "a BackupSet")?;
+        call.will_lose(&set.0.folder)?;
         Ok(call.on_thread(move |_| set.0.unpin())?.into())
     },
 };

@@ -1,7 +1,6 @@
 //! `verify_checksums`: whether files are what they were when their checksums were written.
 
 use rhai::Dynamic;
-use serde_json::json;
 
 use super::handles::Verification;
 use super::{Call, Effect, Group, Primitive};
@@ -41,17 +40,6 @@ fn verify_checksums(call: &Call) -> Result<Dynamic> {
         checksums::verify_checksums(&list, progress, cancel)
     })?;
     let found = Verification::from(found);
-    call.evidence(
-        format!("{name}: {}", found.summary()),
-        json!({
-            "path": name,
-            "intact": found.intact(),
-            "files": found.files(),
-            "changed": found.changed(),
-            "missing": found.missing(),
-            "unreadable": found.unreadable(),
-            "extra": found.extra(),
-        }),
-    );
+    call.evidence(format!("{name}: {}", found.summary()), found.facts("path", &name));
     Ok(Dynamic::from(found))
 }

@@ -1,5 +1,7 @@
 //! `verify_set`: every file of a backup set against its checksum and size.
 
+use std::sync::Arc;
+
 use rhai::{Dynamic, Map};
 use serde_json::json;
 
@@ -28,8 +30,15 @@ check_eq("the change is seen", set.verify_set().problems[0], "notes.txt does not
     work: |call| {
         let set: BackupSet = call.handle(0, "a BackupSet")?;
         let name = set.0.name.clone();
-        let (files, problems) =
-            call.on_thread_with(&format!("verify {name}"), move |progress, cancel| set.0.verify(progress, cancel))?;
+        call.accessed(&set.0.folder);
+        let trust = Arc::clone(&call.run().options.trust);
+        let (files, problems) = call.on_thread_with(&format!("verify {name}"), move |progress, cancel| {
+            let (files, mut problems) = set.0.verify(progress, cancel)?;
+            if !trust.is_empty() {
+                problems.extend(set.0.signed_by(&trust).err().map(|error| error.to_string()));
+            }
+            Ok((files, problems))
+        })?;
         let summary = match problems.as_slice() {
             [] => format!("{} match their checksums", units::count(files, "file")),
             [one] => one.clone(),

@@ -39,7 +39,8 @@ fn write_text(call: &Call) -> Result<Dynamic> {
 /// Refuses to write over a backup and over what proves it.
 fn refuse_backup(path: &Path) -> Result<()> {
     let name = path.to_string_lossy();
-    let proves = [".sha256", ".manifest.json"].iter().filter_map(|ending| name.strip_suffix(ending));
+    let proves =
+        [".sha256", ".manifest.json", ".manifest.json.sig"].iter().filter_map(|ending| name.strip_suffix(ending));
     let is_proof = proves.map(Path::new).any(|proven| path.exists() && proven.exists());
     let is_proven = [backups::manifest_path(path), backups::checksum_path(path)].iter().any(|p| p.exists());
     if is_proof || (is_proven && path.exists()) {

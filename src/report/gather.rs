@@ -7,6 +7,7 @@ use super::{
     Announced, Check, Counts, Coverage, Evidence, Leftover, Measure, Message, NOT_RECORDED, Note, Objective, Parameter,
     Report, Skipped, Source, Status, Step, failure,
 };
+use crate::compare::rows::{RowDifference, TableRows};
 use crate::run::{Event, Moment, Verdict, exit};
 
 pub(super) fn report(moments: &[Moment]) -> Report {
@@ -173,20 +174,50 @@ fn coverage(evidence: &Evidence) -> Option<Coverage> {
         note(format!("{}: {}", shown(&difference["object"]), shown(&difference["what"])), shown(&e["reason"]))
     });
     let differences = list("differences").iter().map(|d| note(shown(&d["object"]), change(d)));
+    let not_used = list("not_used").iter().map(|object| note(shown(object), "nothing differed in it".into()));
+    let (lawful, in_no_dump): (Vec<_>, Vec<_>) = list("lawful").iter().partition(|l| l.get("change").is_some());
+    let what = |lawful: &Value| format!("{}: {}", shown(&lawful["object"]), shown(&lawful["what"]));
+    let lawful = lawful.into_iter().map(|l| note(format!("{} {}", what(l), change_of(l)), shown(&l["reason"])));
+    let in_no_dump = in_no_dump.into_iter().map(|l| note(what(l), shown(&l["reason"])));
     Some(Coverage {
         primitive: evidence.primitive.clone(),
         summary: evidence.summary.clone(),
         levels: levels.iter().map(shown).collect(),
         differences: differences.collect(),
+        rows: rows(&evidence.facts),
         not_checked: not_checked.collect(),
         ignored: ignored.collect(),
+        lawful: lawful.collect(),
+        in_no_dump: in_no_dump.collect(),
+        not_used: not_used.collect(),
         step: evidence.step,
     })
 }
 
+/// Lists the rows that differ below their tables.
+fn rows(facts: &Value) -> Vec<Note> {
+    let list = |key: &str| facts.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
+    let tables = list("row_counts").into_iter().filter_map(|v| serde_json::from_value::<TableRows>(v).ok());
+    let rows: Vec<RowDifference> =
+        list("row_differences").into_iter().filter_map(|v| serde_json::from_value(v).ok()).collect();
+    let mut notes = Vec::new();
+    for table in tables {
+        notes.push(Note { what: table.table.clone(), text: table.to_string() });
+        let named = rows.iter().filter(|row| row.table == table.table);
+        notes.extend(named.map(|row| Note { what: format!("{}: {}", row.table, row.name()), text: row.fate() }));
+    }
+    let not_named = list("rows_not_named");
+    notes.extend(not_named.iter().map(|e| Note { what: shown(&e[0]), text: format!("not named: {}", shown(&e[1])) }));
+    notes
+}
+
 /// Says what became of one thing: `rows changed, expected 12, found 11`.
 fn change(difference: &Value) -> String {
-    let mut text = format!("{} {}", shown(&difference["what"]), shown(&difference["change"]));
+    format!("{} {}", shown(&difference["what"]), change_of(difference))
+}
+
+fn change_of(difference: &Value) -> String {
+    let mut text = shown(&difference["change"]);
     for side in ["expected", "found"] {
         if let Some(value) = difference.get(side) {
             text.push_str(&format!(", {side} {}", shown(value)));

@@ -11,7 +11,7 @@
 //! | `checks` | `name`, `passed`, `detail`, `step` |
 //! | `skipped` | `name`, `why`, `step` |
 //! | `objectives`, `measures` | `name`, `seconds`, and for objectives `limit`, `passed` |
-//! | `coverage` | `primitive`, `summary`, `levels`, `differences`, `not_checked` and `ignored` (each `what`, `text`), `step` |
+//! | `coverage` | `primitive`, `summary`, `levels`, `differences`, `rows`, `not_checked`, `ignored`, `lawful`, `in_no_dump` and `not_used` (each `what`, `text`), `step` |
 //! | `steps` | `id`, `parent`, `depth`, `name`, `started` (seconds since the run began), `seconds`, `outcome`, `detail` |
 //! | `evidence` | `primitive`, `summary`, `facts`, `step` |
 //! | `announced` | what a dry run would do: `primitive`, `text`, `step` |

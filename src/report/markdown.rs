@@ -260,6 +260,24 @@ mod tests {
 | --- | --- |
 | MATERIALIZED VIEW app.totals: rows | refreshed by the restore |
 
+**Declared lawful, not needed**
+
+| object |  |
+| --- | --- |
+| table app.gone | nothing differed in it |
+
+**Differs without damage**
+
+| what | why |
+| --- | --- |
+| MATERIALIZED VIEW app.sums: content changed, expected 3 rows, found 4 rows | the restore refreshed it |
+
+**In no backup**
+
+| what | why |
+| --- | --- |
+| DATABASE: planner statistics | no backup holds them |
+
 ## Checks
 
 | result | check | what was seen | step |
@@ -313,6 +331,7 @@ mod tests {
             assert!(!unescaped.contains(harm), "{harm:?} came through");
         }
         assert!(markdown.contains("| rows changed, expected 12, found 11 |"));
+        assert!(markdown.contains(": id=17 | missing |") && markdown.contains("| 1 row missing, 1 row changed |"));
         let checks = markdown.split("## ").find(|s| s.starts_with("Checks")).unwrap();
         for row in checks.lines().skip(2).filter(|l| !l.is_empty()) {
             assert_eq!(row.replace("\\|", "").matches('|').count(), 5, "{row}");

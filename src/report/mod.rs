@@ -176,10 +176,18 @@ pub struct Coverage {
     pub levels: Vec<String>,
     /// Where the two sides differ.
     pub differences: Vec<Note>,
+    /// The rows that differ, below their table and how many there are; never their values.
+    pub rows: Vec<Note>,
     /// What it could not check, each with the reason.
     pub not_checked: Vec<Note>,
     /// Differences that were declared lawful, each with the reason.
     pub ignored: Vec<Note>,
+    /// What differs without damage, each with the reason.
+    pub lawful: Vec<Note>,
+    /// What no dump holds, each with the reason.
+    pub in_no_dump: Vec<Note>,
+    /// What was to be ignored and did not differ.
+    pub not_used: Vec<Note>,
     /// The step it happened in.
     pub step: Option<usize>,
 }

@@ -54,6 +54,17 @@ fn drill(differences: bool) -> Vec<Moment> {
         "differences": if differences { found } else { json!([]) },
         "ignored": [{"difference": {"object": "MATERIALIZED VIEW app.totals", "what": "rows", "change": "missing"},
                      "reason": "refreshed by the restore"}],
+        "lawful": [{"object": "MATERIALIZED VIEW app.sums", "what": "content", "change": "changed", "expected": "3 rows",
+                    "found": "4 rows", "reason": "the restore refreshed it"},
+                   {"object": "DATABASE", "what": "planner statistics", "reason": "no backup holds them"}],
+        "not_used": ["table app.gone"],
+        "row_counts": if differences {
+            json!([{"table": HOSTILE, "key": ["id"], "missing": 1, "extra": 0, "changed": 1, "exact": true}])
+        } else { json!([]) },
+        "row_differences": if differences { json!([
+            {"table": HOSTILE, "key": {"id": "17"}, "change": "missing", "columns": [], "times": 1},
+            {"table": HOSTILE, "key": {"id": HOSTILE}, "change": "changed", "columns": ["name", HOSTILE], "times": 1},
+        ]) } else { json!([]) },
         "checked": ["restore", "structure", "content"], "not_checked": [["integrity", "amcheck is not installed"]],
     });
     vec![

@@ -44,8 +44,12 @@ impl Report {
         }
         let mut lists = vec![
             ("Differences", ["object", "what became of it"], differences),
+            ("Rows that differ", ["row", "what became of it"], all(|c| &c.rows)),
             ("Not checked", ["what", "why"], all(|c| &c.not_checked)),
             ("Declared lawful", ["what", "why"], all(|c| &c.ignored)),
+            ("Declared lawful, not needed", ["object", ""], all(|c| &c.not_used)),
+            ("Differs without damage", ["what", "why"], all(|c| &c.lawful)),
+            ("In no backup", ["what", "why"], all(|c| &c.in_no_dump)),
         ];
         lists.retain(|(_, _, notes)| !notes.is_empty());
         lists
@@ -142,7 +146,17 @@ pub(super) fn outcome_word(outcome: Option<Outcome>) -> &'static str {
 
 /// Returns facts in words, but for those that tell the coverage.
 pub fn facts_in_words(facts: &serde_json::Value) -> Vec<String> {
-    const COVERAGE: [&str; 4] = ["checked", "not_checked", "ignored", "differences"];
+    const COVERAGE: [&str; 9] = [
+        "checked",
+        "not_checked",
+        "ignored",
+        "differences",
+        "lawful",
+        "not_used",
+        "row_differences",
+        "row_counts",
+        "rows_not_named",
+    ];
     match facts {
         serde_json::Value::Null => Vec::new(),
         serde_json::Value::Object(map) => {

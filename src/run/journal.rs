@@ -8,10 +8,11 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
 
 use super::scope;
 use crate::error::{Error, Result};
-use crate::progress::Progress;
+use crate::progress::{Pace, Progress};
 use crate::secret;
 
 /// The file in a run's folder that holds the journal.
@@ -236,6 +237,8 @@ pub struct Journal {
     started: Instant,
     state: Mutex<State>,
     listener: Arc<dyn Listener>,
+    pace: Option<Arc<Pace>>,
+    stop: CancellationToken,
 }
 
 struct State {
@@ -252,7 +255,12 @@ impl Journal {
         let file =
             File::options().append(true).create_new(true).open(&path).map_err(|e| Error::io("create", &path, &e))?;
         let state = State { file, moments: Vec::new(), steps: 0, lost: None };
-        Ok(Self { started, state: Mutex::new(state), listener })
+        Ok(Self { started, state: Mutex::new(state), listener, pace: None, stop: CancellationToken::new() })
+    }
+
+    /// Makes all work that counts its bytes keep a pace, until the run is stopped.
+    pub(super) fn with_pace(self, pace: Option<Arc<Pace>>, stop: CancellationToken) -> Self {
+        Self { pace, stop, ..self }
     }
 
     /// Writes down what happened, without secrets.
@@ -290,7 +298,13 @@ impl Journal {
 
     /// Shows the bytes of some work while the guard that comes back lives.
     pub fn working(&self, label: &str) -> Working {
-        let progress = Progress::default();
+        let progress = match &self.pace {
+            Some(pace) => {
+                let stopped = scope::current().token.unwrap_or_else(|| self.stop.clone());
+                Progress::paced(Arc::clone(pace), stopped)
+            }
+            None => Progress::default(),
+        };
         let shown = self.listener.working(label, &progress);
         Working { progress, _shown: shown }
     }

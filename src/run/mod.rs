@@ -2,6 +2,8 @@
 
 mod guard;
 mod journal;
+mod programs;
+mod proving;
 mod scope;
 mod stop;
 mod verdict;
@@ -13,11 +15,13 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-pub use guard::{Guard, Protection};
+pub use guard::{Allowed, Claim, Configuration, Guard, Protection};
 pub use journal::{
     Check, Event, JOURNAL_FILE, Journal, Listener, Moment, Outcome, ScriptFailure, Silent, Working,
     read as read_journal,
 };
+pub use programs::Programs;
+pub use proving::{Place, Plant, Planted, Proving};
 pub use scope::{Scope, current};
 pub use stop::{Stop, Why};
 pub use verdict::{Verdict, exit};
@@ -25,7 +29,9 @@ pub use verdict::{Verdict, exit};
 use crate::cleanup::{Ledger, Leftover};
 use crate::error::Result;
 use crate::files::atomic;
+use crate::progress::Pace;
 use crate::secret;
+use crate::signing::{Signer, Trust};
 
 /// What the command line asked of a run.
 #[derive(Clone, Default)]
@@ -46,8 +52,18 @@ pub struct Options {
     pub timeout: Option<Duration>,
     /// Where runs keep their journals: `.runner` unless said otherwise.
     pub state_dir: PathBuf,
+    /// How many bytes the run may move in a second.
+    pub bandwidth: Option<u64>,
     /// What no script may write to.
     pub protection: Protection,
+    /// The key that signs the backups of this run.
+    pub signer: Option<Arc<Signer>>,
+    /// What is planted to see whether the script's checks see it.
+    pub proving: Option<Arc<Proving>>,
+    /// The keys that must have signed the backups that this run reads; without any, signatures are not asked for.
+    pub trust: Arc<Trust>,
+    /// The programs that scripts may start.
+    pub programs: Programs,
 }
 
 /// One run.
@@ -66,6 +82,8 @@ pub struct Run {
     pub ledger: Arc<Ledger>,
     /// How it is told to stop.
     pub stop: Stop,
+    /// How fast its data may move.
+    pub pace: Option<Arc<Pace>>,
     /// What it must not write to.
     pub guard: Guard,
     /// Runs the primitives' futures.
@@ -86,11 +104,14 @@ impl Run {
         let folder = runs_folder(&options.state_dir).join(&id);
         atomic::create_folder(&folder)?;
         let started = Instant::now();
+        let stop = Stop::default();
+        let pace = options.bandwidth.map(|limit| Arc::new(Pace::new(limit)));
         Ok(Arc::new(Self {
-            journal: Journal::create(&folder, started, listener)?,
+            journal: Journal::create(&folder, started, listener)?.with_pace(pace.clone(), stop.token().clone()),
             ledger: Ledger::create(&id, &folder)?,
-            stop: Stop::default(),
-            guard: Guard::new(options.protection.clone()),
+            stop,
+            pace,
+            guard: Guard::new(options.protection.clone()).closed(options.proving.is_some()),
             parameters: Mutex::default(),
             id,
             options,

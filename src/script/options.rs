@@ -72,6 +72,11 @@ impl Options {
         Ok(self.typed(key, "true or false", |v| v.as_bool().ok())?.unwrap_or(false))
     }
 
+    /// Takes yes or no; absent is yes.
+    pub fn flag_or_yes(&mut self, key: &'static str) -> Result<bool> {
+        Ok(self.typed(key, "true or false", |v| v.as_bool().ok())?.unwrap_or(true))
+    }
+
     /// Takes a duration: `"15m"`, or a number of seconds.
     pub fn duration(&mut self, key: &'static str) -> Result<Option<Duration>> {
         self.any(key).map(|value| duration(&value).map_err(|e| self.in_option(key, e))).transpose()

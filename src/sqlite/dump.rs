@@ -209,6 +209,7 @@ fn manifest(
         source,
         tools: BTreeMap::from([("sqlite".to_owned(), rusqlite::version().to_owned())]),
         tables: None,
+        masked: BTreeMap::new(),
         members: packed.members.clone(),
         fingerprint,
     }

@@ -84,7 +84,7 @@ impl Reading<'_> {
 
     /// Sums the rows of one table, read from the table itself and never from an index that may disagree with it.
     fn table(&self, table: &str) -> Result<Table> {
-        let columns = self.columns(table)?;
+        let columns = data_columns(self.connection, table).map_err(|e| self.failed(&e))?;
         let list: Vec<_> = columns.iter().map(|c| always_quoted(c)).collect();
         let sql = format!("select {} from {} not indexed", list.join(", "), always_quoted(table));
         let failed = |e: rusqlite::Error| failed(&format!("read table {} of", quoted(table)), self.database.path(), &e);
@@ -101,13 +101,6 @@ impl Reading<'_> {
             }
         }
         Ok(Table { rows: count, sum, columns })
-    }
-
-    /// Returns the columns that hold data: a virtual generated column holds none.
-    fn columns(&self, table: &str) -> Result<Vec<String>> {
-        let sql =
-            format!("select name from pragma_table_xinfo({}) where hidden in (0, 3) order by cid", literal(table));
-        self.rows(&sql, |row| row.get(0))
     }
 
     fn sequences(&self, print: &mut Fingerprint) -> Result<()> {
@@ -144,17 +137,23 @@ impl Reading<'_> {
     }
 }
 
+/// Returns the columns that hold data: a virtual generated column holds none.
+pub(super) fn data_columns(connection: &Connection, table: &str) -> rusqlite::Result<Vec<String>> {
+    let sql = format!("select name from pragma_table_xinfo({}) where hidden in (0, 3) order by cid", literal(table));
+    connection.prepare(&sql)?.query_map((), |row| row.get(0))?.collect()
+}
+
 /// Returns a name as reports show it: bare where SQL takes it so.
-fn quoted(name: &str) -> String {
+pub(super) fn quoted(name: &str) -> String {
     let plain = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     if plain { name.to_owned() } else { always_quoted(name) }
 }
 
-fn always_quoted(name: &str) -> String {
+pub(super) fn always_quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-fn literal(text: &str) -> String {
+pub(super) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }

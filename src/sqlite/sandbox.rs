@@ -45,7 +45,7 @@ impl Sandbox {
 
     /// Leaves the folder to the user and returns it.
     pub fn keep(self) -> Result<PathBuf> {
-        self.ticket.keep()?;
+        self.ticket.set_aside()?;
         Ok(self.folder)
     }
 }

@@ -2,10 +2,12 @@
 
 use std::io::Write;
 
+mod docker;
 mod image;
 mod program;
 mod server;
 
+pub use docker::{docker, try_docker};
 pub use program::{Ended, Started, World};
 pub use server::{TestLedger, TestServer, both_providers, docker_image, ledger, postgres, postgres_by};
 

@@ -29,6 +29,14 @@ impl TestServer {
         self.sandbox().address(database)
     }
 
+    /// Returns where a database is, as an operator would write it, with the password.
+    pub fn place(&self, database: &str) -> String {
+        let address = self.address(database);
+        let (host, port, user) = (address.host(), address.port(), address.user());
+        let password = address.password().map_or("", |p| p.expose());
+        format!("host={host} port={port} user={user} password={password} dbname={database}")
+    }
+
     /// Returns the sandbox that it is.
     pub fn sandbox(&self) -> &Sandbox {
         &self.sandbox
@@ -64,6 +72,24 @@ impl TestServer {
     /// Makes a database from a script.
     pub async fn create(&self, database: &str, script: &str) {
         self.execute("postgres", &format!("create database {database}")).await;
+        self.create_in(database, script).await;
+    }
+
+    /// Drops a database, also a template and one with subscriptions.
+    pub async fn drop_database(&self, database: &str) {
+        let open = format!("select count(*) from pg_database where datname = '{database}' and datallowconn");
+        if self.value("postgres", &open).await == "1" {
+            let all = "select coalesce(string_agg(format('drop subscription %I', subname), ';'), '') from pg_subscription s \
+                       join pg_database d on d.oid = subdbid and datname = current_database()";
+            let drop = self.value(database, all).await;
+            self.execute(database, &drop).await;
+            self.execute("postgres", &format!("alter database {database} is_template false")).await;
+        }
+        self.execute("postgres", &format!("drop database if exists {database} with (force)")).await;
+    }
+
+    /// Runs a script in a database, one statement after the other.
+    pub async fn create_in(&self, database: &str, script: &str) {
         let session = self.session(database).await;
         for statement in statements(script) {
             session.client().batch_execute(statement).await.unwrap_or_else(|e| panic!("{statement}: {e:?}"));
@@ -156,7 +182,7 @@ fn runs() -> PathBuf {
 /// Does what `runner gc` does.
 async fn collect(runs: &std::path::Path) {
     let engine = Engine::default();
-    for abandoned in cleanup::abandoned(runs).unwrap_or_default() {
+    for abandoned in cleanup::abandoned(runs, cleanup::Sought::LeftBehind).unwrap_or_default() {
         let mut gone = true;
         for record in &abandoned.records {
             let removed = match record.kind.as_str() {

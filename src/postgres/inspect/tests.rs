@@ -38,6 +38,8 @@ impl Original {
             format,
             tables: Vec::new(),
             jobs: None,
+            matviews: true,
+            mask: None,
         };
         dump(&request, &Progress::default(), &Arc::clone(&ledger)).await.unwrap();
         Self { folder, path, copies: 0 }

@@ -9,10 +9,10 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio_util::io::SyncIoBridge;
 
-use super::source::{DumpFile, Sums, Text};
 use crate::cleanup::Ledger;
 use crate::docker::{Container, ExecRunning};
 use crate::error::{Error, Kind, Result};
+use crate::postgres::dump_file::{DumpFile, Sums, Text};
 use crate::postgres::tools;
 use crate::process::{self, Program, Running};
 

@@ -13,7 +13,7 @@ const KIND: &str = "database";
 /// PostgreSQL cuts longer names without a word.
 const LONGEST_NAME: usize = 63;
 
-/// How a database stores and sorts text.
+/// How a database stores and sorts text, and where.
 #[derive(Default)]
 pub(super) struct Locale {
     pub encoding: Option<String>,
@@ -23,6 +23,8 @@ pub(super) struct Locale {
     pub provider: Option<String>,
     /// That provider's own name for the locale.
     pub name: Option<String>,
+    /// Where its tables lie.
+    pub tablespace: Option<String>,
 }
 
 /// A database that is not whole yet.
@@ -69,30 +71,28 @@ impl Scratch {
         self.server.with_database(&self.name)
     }
 
+    /// Returns the address of its server's maintenance database.
+    pub(super) fn server(&self) -> &Address {
+        &self.server
+    }
+
     /// Removes it.
     pub(super) async fn remove(self) -> Result<()> {
         self.ticket.remove().await
     }
 
-    /// Gives it its name. What had the name before is called `<name>__before_<run>` from then on, and that is returned.
-    pub(super) async fn name(self, name: &str, replaces: bool, run: &str) -> Result<Option<String>> {
-        let before = beside(name, "before", run);
-        let rename =
-            |from: &str, to: &str| format!("ALTER DATABASE {} RENAME TO {};", lexer::quoted(from), lexer::quoted(to));
-        // One message is one transaction: either both names change or none.
-        let mut statements = if replaces { rename(name, &before) } else { String::new() };
-        statements.push_str(&rename(&self.name, name));
-        let session = Session::open(&self.server, Access::Writable).await?;
-        if let Err(error) = session.client().batch_execute(&statements).await {
-            let error = not_named(&session, name, &error);
-            let _ = self.remove().await; // a removal that failed is reported by the final drain
-            return Err(error);
-        }
-        // On a throwaway server the database goes with its server, which is journaled itself: asking a server that was
-        // removed meanwhile would wait for an answer that never comes.
-        self.ticket.keep()?;
-        Ok(replaces.then_some(before))
+    /// Leaves it to its user: it has its name. On a throwaway server the database goes with its server, which is
+    /// journaled itself: asking a server that was removed meanwhile would wait for an answer that never comes.
+    pub(super) fn keep(self) -> Result<()> {
+        self.ticket.keep()
     }
+}
+
+/// Refuses a name that is taken.
+pub(super) fn taken(server: &Address, name: &str) -> Error {
+    Error::new(Kind::Refused, format!("database {name} exists already"))
+        .on(server.with_database(name).to_string())
+        .hint("restore under another name, or pass replace: true; the old database is kept until the new one is whole")
 }
 
 /// Returns whether the server has a database of this name.
@@ -125,10 +125,14 @@ fn create_statement(name: &str, locale: &Locale) -> String {
         }
         _ => {}
     }
+    if let Some(tablespace) = &locale.tablespace {
+        statement.push_str(&format!(" TABLESPACE {}", lexer::quoted(tablespace)));
+    }
     statement
 }
 
-fn record(server: &Address, name: &str) -> Record {
+/// Returns the record of a database that goes at the end of the run.
+pub(super) fn record(server: &Address, name: &str) -> Record {
     let database = server.with_database(name);
     let by_hand =
         format!("dropdb --force -h {} -p {} -U {} {}", server.host(), server.port(), server.user(), lexer::shown(name));
@@ -136,17 +140,33 @@ fn record(server: &Address, name: &str) -> Record {
 }
 
 /// Drops a database with everybody in it. On a throwaway server that is gone, the database is gone, too.
-async fn drop_database(server: &Address, name: &str, throwaway: bool) -> Result<()> {
+pub(super) async fn drop_database(server: &Address, name: &str, throwaway: bool) -> Result<()> {
     let session = match Session::open(server, Access::Writable).await {
         Ok(session) => session,
         Err(_) if throwaway => return Ok(()),
         Err(error) => return Err(error),
     };
+    // A template cannot be dropped, nor a database with subscriptions; where it is neither, this says so in vain.
+    let _ = session.client().batch_execute(&format!("ALTER DATABASE {} IS_TEMPLATE false", lexer::quoted(name))).await;
+    drop_subscriptions(&server.with_database(name)).await;
     let force = session.identity().await.is_ok_and(|identity| identity.major() >= 13);
     let force = if force { " WITH (FORCE)" } else { "" };
     let dropped =
         session.client().batch_execute(&format!("DROP DATABASE IF EXISTS {}{force}", lexer::quoted(name))).await;
     dropped.map_err(|e| session.error(format!("could not drop database {name}"), &e))
+}
+
+/// Drops the subscriptions of a database that is about to go. They never had a slot: a restore does not connect.
+async fn drop_subscriptions(database: &Address) {
+    const ALL: &str = "select coalesce(pg_catalog.string_agg(pg_catalog.format( \
+                       'alter subscription %1$I disable; alter subscription %1$I set (slot_name = none); \
+                       drop subscription %1$I', subname), '; '), '') from pg_catalog.pg_subscription s \
+                       join pg_catalog.pg_database d on d.oid = s.subdbid where d.datname = pg_catalog.current_database()";
+    let Ok(session) = Session::open(database, Access::Writable).await else { return };
+    let Ok(row) = session.client().query_one(ALL, &[]).await else { return };
+    for statement in row.get::<_, &str>(0).split("; ").filter(|statement| !statement.is_empty()) {
+        let _ = session.client().batch_execute(statement).await; // what is left keeps the database, which says so
+    }
 }
 
 /// Drops the unfinished database of a dead run, where its server lets us in without a password.
@@ -163,7 +183,7 @@ pub async fn collect_database(record: &Record) -> Result<()> {
 }
 
 /// Returns `<name>__<word>_<run>`, with as much of the name as fits.
-fn beside(name: &str, word: &str, run: &str) -> String {
+pub(super) fn beside(name: &str, word: &str, run: &str) -> String {
     let ending = format!("__{word}_{run}");
     let room = LONGEST_NAME.saturating_sub(ending.len());
     let cut = (0..=room.min(name.len())).rev().find(|&at| name.is_char_boundary(at)).unwrap_or(0);
@@ -177,16 +197,6 @@ fn not_created(session: &Session, error: &tokio_postgres::Error) -> Error {
             made.hint("the server lacks the dump's locale: use an image or a server that has it, or pass `locale`")
         }
         Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE => made.hint("the role needs CREATEDB"),
-        _ => made,
-    }
-}
-
-fn not_named(session: &Session, name: &str, error: &tokio_postgres::Error) -> Error {
-    let made = session.error(format!("could not give the restored database its name {name}"), error);
-    match error.code() {
-        Some(code) if *code == SqlState::OBJECT_IN_USE => {
-            made.hint(format!("somebody is connected to {name}: end those sessions and restore again"))
-        }
         _ => made,
     }
 }

@@ -27,6 +27,12 @@ pub(super) async fn in_order(units: &[&Unit], session: &Session) -> Result<()> {
     Ok(())
 }
 
+/// Runs one unit.
+pub(super) async fn one(unit: &Unit, session: &Session) -> Result<()> {
+    let made = session.client().batch_execute(&joined(&[unit])).await;
+    made.map_err(|e| refused(unit, session, &e))
+}
+
 fn joined(units: &[&Unit]) -> String {
     let mut text = String::new();
     let mut state = "";

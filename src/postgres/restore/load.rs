@@ -11,20 +11,21 @@ use futures_util::future::try_join_all;
 use tokio::sync::mpsc;
 use tokio_postgres::CopyInSink;
 
-use super::source::{DumpFile, Sums, Text, changed};
 use super::survey::Rows;
 use crate::backups::{Member, Section};
 use crate::error::{Error, Kind, Result};
 use crate::postgres::copy::CopyHead;
+use crate::postgres::dump_file::{DumpFile, Sums, Text, changed};
 use crate::postgres::dump_text::{DumpReader, Event};
 use crate::postgres::{Session, lexer};
+use crate::progress::Progress;
 
 /// Blocks of rows that wait for the server; one is 256 KiB to 1 MiB.
 const QUEUE: usize = 2;
 /// Statements between the rows travel together up to this size.
 const BATCH: usize = 256 << 10;
 /// Makes a part of a dump a whole one for the reader.
-const TRAILER: &[u8] = b"\n--\n-- PostgreSQL database dump complete\n--\n\n";
+pub(super) const TRAILER: &[u8] = b"\n--\n-- PostgreSQL database dump complete\n--\n\n";
 
 /// What is known about the data from the first reading and from the new database.
 pub(super) struct Known<'a> {
@@ -52,7 +53,7 @@ pub(super) async fn all(file: &DumpFile, known: &Known<'_>, sessions: &[Session]
     if file.members().is_empty() {
         let Some(session) = sessions.first() else { return Ok(()) };
         let (text, sums) = file.text()?;
-        stream(text, known, session).await?;
+        stream(text, known, session, file.progress()).await?;
         return if sums.whole() == known.digest { Ok(()) } else { Err(changed(file.path())) };
     }
     let mut jobs = jobs(file.members());
@@ -64,10 +65,11 @@ pub(super) async fn all(file: &DumpFile, known: &Known<'_>, sessions: &[Session]
 }
 
 /// Loads every row of one text.
-pub(super) async fn stream(text: Text, known: &Known<'_>, session: &Session) -> Result<()> {
+pub(super) async fn stream(text: Text, known: &Known<'_>, session: &Session, progress: &Progress) -> Result<()> {
+    let progress = progress.clone();
     let (send, receive) = mpsc::channel(QUEUE);
     // Ends when the channel closes, which it does when this future is dropped.
-    let reading = tokio::task::spawn_blocking(move || read(text, &send));
+    let reading = tokio::task::spawn_blocking(move || read(text, &send, &progress));
     feed(receive, known, session).await?;
     reading.await.map_err(|e| Error::new(Kind::Bug, "reading a dump panicked").because(&e))
 }
@@ -98,7 +100,7 @@ async fn work(file: &DumpFile, known: &Known<'_>, session: &Session, jobs: &Mute
         let job = jobs.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop();
         let Some(job) = job else { return Ok(()) };
         let (text, sums) = file.part(job.members.clone())?;
-        stream(Box::new(text.chain(TRAILER)), known, session).await?;
+        stream(Box::new(text.chain(TRAILER)), known, session, file.progress()).await?;
         check(file, &job, known, &sums)?;
     }
 }
@@ -118,7 +120,7 @@ enum Piece {
 }
 
 /// Reads the data of a text and sends it, until it ends or nobody listens any more.
-fn read(text: Text, send: &mpsc::Sender<Result<Piece>>) {
+fn read(text: Text, send: &mpsc::Sender<Result<Piece>>, progress: &Progress) {
     let mut reader = DumpReader::new(text);
     loop {
         let piece = match reader.read() {
@@ -128,7 +130,10 @@ fn read(text: Text, send: &mpsc::Sender<Result<Piece>>) {
                 Event::CopyStart { head, text, .. } => {
                     Ok(Piece::Start { table: head.table(), quoted: quoted(head), copy: text.to_owned() })
                 }
-                Event::CopyRows(rows) => Ok(Piece::Rows(rows.to_vec())),
+                Event::CopyRows(rows) => {
+                    progress.keep_pace(rows.len() as u64); // they go to the server
+                    Ok(Piece::Rows(rows.to_vec()))
+                }
                 Event::CopyEnd { rows } => Ok(Piece::End { rows }),
                 // Settings of the definitions; data knows none.
                 Event::Statement { text, .. } if text.starts_with("SET default_") => continue,

@@ -7,7 +7,7 @@ use crate::backups::Manifest;
 use crate::compare::{Aspect, Item};
 use crate::error::Result;
 use crate::postgres::Session;
-use crate::postgres::lexer::{quoted, tokens, unquoted};
+use crate::postgres::lexer::{literal, quoted, tokens, unquoted};
 
 /// The words that a manifest may say about a role. They come from a file, so nothing else of it becomes SQL.
 const FLAGS: [&str; 7] = ["SUPERUSER", "INHERIT", "CREATEROLE", "CREATEDB", "LOGIN", "REPLICATION", "BYPASSRLS"];
@@ -17,8 +17,9 @@ pub(super) async fn create(session: &Session, missing: &BTreeSet<String>, manife
     if missing.is_empty() {
         return Ok(());
     }
-    let items: Vec<&Item> =
-        manifest.iter().flat_map(|m| &m.fingerprint.items).filter(|i| i.aspect == Aspect::Role).collect();
+    let ours =
+        |item: &&Item| matches!(item.aspect, Aspect::Role | Aspect::Grants | Aspect::Comment) && role(item).is_some();
+    let items: Vec<&Item> = manifest.iter().flat_map(|m| &m.fingerprint.items).filter(ours).collect();
     let mut missing = missing.clone();
     // A role may be in the dump only as what another one is a member of.
     let there = session.client().query("select rolname::text from pg_catalog.pg_roles", &[]).await;
@@ -38,7 +39,11 @@ fn statements(missing: &BTreeSet<String>, items: &[&Item]) -> String {
     for item in items {
         let Some(name) = role(item).filter(|role| missing.contains(*role)) else { continue };
         let name = quoted(name);
-        if let Some(group) = item.value.strip_prefix("GRANT ") {
+        if item.aspect == Aspect::Comment {
+            text.push_str(&format!("COMMENT ON ROLE {name} IS {};\n", literal(&item.value)));
+        } else if item.aspect == Aspect::Grants {
+            text.extend(on_parameter(&name, &item.value));
+        } else if let Some(group) = item.value.strip_prefix("GRANT ") {
             let (group, admin) = group.split_once(" TO IT").unwrap_or((group, ""));
             let option = if admin.is_empty() { "" } else { " WITH ADMIN OPTION" };
             text.push_str(&format!("GRANT {} TO {name}{option};\n", quoted(&unquoted(group))));
@@ -49,6 +54,17 @@ fn statements(missing: &BTreeSet<String>, items: &[&Item]) -> String {
         }
     }
     text
+}
+
+/// Reads `GRANT SET ON PARAMETER work_mem TO IT WITH GRANT OPTION`.
+fn on_parameter(role: &str, value: &str) -> Option<String> {
+    let (privilege, rest) = value.strip_prefix("GRANT ")?.split_once(" ON PARAMETER ")?;
+    let (parameter, option) = rest.split_once(" TO IT")?;
+    let privilege = ["SET", "ALTER SYSTEM"].into_iter().find(|known| *known == privilege)?;
+    let option = if option.is_empty() { "" } else { " WITH GRANT OPTION" };
+    // An extension's parameter has a dot, which is no part of a name.
+    let parameter = parameter.split('.').map(quoted).collect::<Vec<_>>().join(".");
+    Some(format!("GRANT {privilege} ON PARAMETER {parameter} TO {role}{option};\n"))
 }
 
 /// Returns the attributes that are known.
@@ -87,6 +103,9 @@ mod tests {
             item("app", "NOSUPERUSER INHERIT NOCREATEDB LOGIN CONNECTION LIMIT -1 VALID UNTIL '2030-01-01'"),
             item("app", "SET search_path TO app, public"),
             item("app", "GRANT \"read ers\" TO IT WITH ADMIN OPTION"),
+            Item { aspect: Aspect::Grants, ..item("app", "GRANT SET ON PARAMETER work_mem TO IT") },
+            Item { aspect: Aspect::Grants, ..item("app", "GRANT SET ON PARAMETER work_mem; DROP ROLE b") },
+            Item { aspect: Aspect::Comment, ..item("app", "it's") },
             item("other", "SUPERUSER"),
         ];
         let missing = BTreeSet::from(["app".to_owned(), "read ers".to_owned()]);
@@ -95,7 +114,8 @@ mod tests {
             "CREATE ROLE \"app\";\nCREATE ROLE \"read ers\";\n\
              ALTER ROLE \"app\" NOSUPERUSER INHERIT NOCREATEDB LOGIN CONNECTION LIMIT -1 VALID UNTIL '2030-01-01';\n\
              ALTER ROLE \"app\" SET \"search_path\" TO app, public;\n\
-             GRANT \"read ers\" TO \"app\" WITH ADMIN OPTION;\n"
+             GRANT \"read ers\" TO \"app\" WITH ADMIN OPTION;\n\
+             GRANT SET ON PARAMETER \"work_mem\" TO \"app\";\nCOMMENT ON ROLE \"app\" IS 'it''s';\n"
         );
     }
 

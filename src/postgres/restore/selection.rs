@@ -78,7 +78,7 @@ impl Selection {
 }
 
 /// Finds a table by its full name or, where only one schema has it, by its bare name.
-fn resolve<T>(name: &str, all: &[(String, T)]) -> Result<String> {
+pub(super) fn resolve<T>(name: &str, all: &[(String, T)]) -> Result<String> {
     if let Some((table, _)) = all.iter().find(|(table, _)| table == name) {
         return Ok(table.clone());
     }

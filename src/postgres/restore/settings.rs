@@ -1,7 +1,7 @@
 //! What a plain dump leaves out and the manifest knows: the database's own locale, settings, owner, grants and comment.
 
-use super::RestoreOptions;
 use super::database::Locale;
+use super::{RestoreOptions, tablespaces};
 use crate::backups::Manifest;
 use crate::compare::{Aspect, Item};
 use crate::error::Result;
@@ -20,8 +20,11 @@ const LISTS: [&str; 6] = [
     "unix_socket_directories",
 ];
 
-/// Returns how the new database shall store and sort text.
-pub(super) fn locale(manifest: Option<&Manifest>, options: &RestoreOptions) -> Locale {
+/// Returns how the new database shall store and sort text. A server takes text of no encoding for valid in any, so what
+/// comes from such a database must go into one.
+pub(super) fn locale(manifest: Option<&Manifest>, options: &RestoreOptions, preamble: &[String]) -> Locale {
+    let bare = preamble.iter().any(|setting| setting == "SET client_encoding = 'SQL_ASCII';");
+    let usual = if bare { "SQL_ASCII" } else { "UTF8" };
     let property = |name: &str| {
         let mut items = manifest.iter().flat_map(|m| &m.fingerprint.items);
         let value = |item: &Item| {
@@ -32,11 +35,12 @@ pub(super) fn locale(manifest: Option<&Manifest>, options: &RestoreOptions) -> L
     };
     let chosen = |name: &str| options.locale.clone().or_else(|| property(name));
     Locale {
-        encoding: Some(property("ENCODING").unwrap_or_else(|| "UTF8".to_owned())),
+        encoding: Some(property("ENCODING").unwrap_or_else(|| usual.to_owned())),
         collate: chosen("LC_COLLATE"),
         ctype: chosen("LC_CTYPE"),
         provider: property("LOCALE_PROVIDER").filter(|_| options.locale.is_none()),
         name: property("LOCALE").filter(|_| options.locale.is_none()),
+        tablespace: tablespaces::of_database(manifest),
     }
 }
 
@@ -51,6 +55,8 @@ pub(super) async fn apply(session: &Session, database: &str, manifest: Option<&M
 fn statements(database: &str, items: &[Item]) -> String {
     let database = quoted(database);
     // The owner first: grants are given in the owner's name.
+    let owner = items.iter().find(|item| item.aspect == Aspect::Owner && item.object == DATABASE);
+    let owner = owner.map(|item| item.value.as_str());
     let mut first = String::new();
     let mut rest = String::new();
     for item in items {
@@ -63,7 +69,7 @@ fn statements(database: &str, items: &[Item]) -> String {
             Aspect::Comment if ours => {
                 rest.push_str(&format!("COMMENT ON DATABASE {database} IS {};\n", literal(value)))
             }
-            Aspect::Grants if ours => rest.extend(grant(&database, value)),
+            Aspect::Grants if ours => rest.extend(grant(&database, owner, value)),
             Aspect::Property if ours => rest.extend(property(&database, value)),
             Aspect::Property => {
                 let role = item.object.strip_prefix("ROLE ").and_then(|o| o.strip_suffix(" IN DATABASE"));
@@ -87,11 +93,26 @@ fn property(database: &str, value: &str) -> Option<String> {
         let limit: i32 = limit.parse().ok()?;
         return Some(format!("ALTER DATABASE {database} CONNECTION LIMIT {limit};\n"));
     }
+    if value == "IS_TEMPLATE true" {
+        return Some(format!("ALTER DATABASE {database} IS_TEMPLATE true;\n"));
+    }
     set_clause(value).map(|set| format!("ALTER DATABASE {database} {set};\n"))
 }
 
-/// Reads `GRANT CONNECT TO "role" WITH GRANT OPTION`, which leaves out the database.
-fn grant(database: &str, value: &str) -> Option<String> {
+/// Reads `GRANT CONNECT TO "role" WITH GRANT OPTION`, which leaves out the database, or `REVOKE CONNECT FROM OWNER`.
+fn grant(database: &str, owner: Option<&str>, value: &str) -> Option<String> {
+    if let Some(privilege) = value.strip_prefix("REVOKE ").and_then(|rest| rest.strip_suffix(" FROM OWNER")) {
+        let privilege = PRIVILEGES.into_iter().find(|known| *known == privilege)?;
+        return Some(format!("REVOKE {privilege} ON DATABASE {database} FROM {};\n", quoted(owner?)));
+    }
+    grant_on(&format!("DATABASE {database}"), value)
+}
+
+/// The privileges that databases and tablespaces have. They come from a file, so nothing else of it becomes SQL.
+const PRIVILEGES: [&str; 4] = ["CREATE", "CONNECT", "TEMPORARY", "TEMP"];
+
+/// Returns the statement that gives a grant of the fingerprint on an object.
+pub(super) fn grant_on(object: &str, value: &str) -> Option<String> {
     let tokens = tokens(value, false);
     let [(_, "GRANT"), (Token::Word, privilege), (_, "TO"), (token, grantee), option @ ..] = tokens.as_slice() else {
         return None;
@@ -100,9 +121,9 @@ fn grant(database: &str, value: &str) -> Option<String> {
         (Token::Word, "PUBLIC") => "PUBLIC".to_owned(),
         (_, name) => quoted(&unquoted(name)),
     };
-    let privilege = ["CREATE", "CONNECT", "TEMPORARY", "TEMP"].into_iter().find(|known| known == privilege)?;
+    let privilege = PRIVILEGES.into_iter().find(|known| known == privilege)?;
     let option = if option.is_empty() { "" } else { " WITH GRANT OPTION" };
-    Some(format!("GRANT {privilege} ON DATABASE {database} TO {grantee}{option};\n"))
+    Some(format!("GRANT {privilege} ON {object} TO {grantee}{option};\n"))
 }
 
 /// Returns `SET "name" TO value` for `SET name TO value` as the catalog keeps the value.
@@ -144,6 +165,8 @@ mod tests {
             item(Aspect::Grants, "DATABASE", "GRANT TEMPORARY TO PUBLIC"),
             item(Aspect::Grants, "DATABASE", "GRANT ALL; DROP DATABASE y TO PUBLIC"),
             item(Aspect::Grants, "TABLE t", "GRANT SELECT TO x"),
+            item(Aspect::Grants, "DATABASE", "REVOKE CREATE FROM OWNER"),
+            item(Aspect::Property, "DATABASE", "IS_TEMPLATE true"),
             item(Aspect::Comment, "DATABASE", "it's ours"),
             item(Aspect::Owner, "DATABASE", "app_owner"),
         ];
@@ -159,6 +182,8 @@ mod tests {
                 "ALTER ROLE \"a b\" IN DATABASE \"d\" SET \"work_mem\" TO '8MB';",
                 "GRANT CONNECT ON DATABASE \"d\" TO \"app ro\" WITH GRANT OPTION;",
                 "GRANT TEMPORARY ON DATABASE \"d\" TO PUBLIC;",
+                "REVOKE CREATE ON DATABASE \"d\" FROM \"app_owner\";",
+                "ALTER DATABASE \"d\" IS_TEMPLATE true;",
                 "COMMENT ON DATABASE \"d\" IS 'it''s ours';",
             ]
         );

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use memchr::memchr_iter;
 
-use super::source::Text;
 use crate::backups::Section;
 use crate::compare::{Engine, Fingerprint};
 use crate::error::Result;
 use crate::postgres::copy::full_name;
+use crate::postgres::dump_file::Text;
 use crate::postgres::dump_text::{DumpReader, Event, Item};
 use crate::postgres::lexer::{self, Token};
 use crate::postgres::structure::Structure;
@@ -27,6 +27,8 @@ pub(super) struct Survey {
     pub before: Vec<Unit>,
     /// The definitions after the data, in order.
     pub after: Vec<Unit>,
+    /// The states of the sequences.
+    pub sequences: Vec<String>,
     /// The tables with rows, by name.
     pub tables: BTreeMap<String, Rows>,
     /// The extensions that it makes.
@@ -130,8 +132,13 @@ impl Survey {
         let units = match section {
             Section::PreData => &mut self.before,
             Section::PostData => &mut self.after,
-            // Sequence states, large objects, rows as INSERT: read again when they are needed.
-            Section::Data => return,
+            Section::Data => {
+                // Large objects and rows as INSERT are read again when they are needed.
+                if entry.is_some_and(|entry| entry.kind == "SEQUENCE SET") {
+                    self.sequences.push(text.to_owned());
+                }
+                return;
+            }
         };
         let same = state.entry.as_ref() == entry && state.section == Some(section);
         match units.last_mut().filter(|_| same) {

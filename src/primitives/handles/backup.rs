@@ -31,8 +31,14 @@ impl Backup {
             "tables": m.fingerprint.tables.len(),
             "rows": m.fingerprint.rows(),
             "whole": m.is_whole(),
+            "masked": m.masked,
             "tools": m.tools,
         })
+    }
+
+    /// Returns whether its manifest says that columns are masked.
+    pub(crate) fn is_masked(&self) -> bool {
+        self.0.manifest().is_some_and(|manifest| manifest.is_masked())
     }
 
     /// Says in one line what it holds.
@@ -41,7 +47,8 @@ impl Backup {
             Some(m) => {
                 let (rows, tables) = (units::count(m.fingerprint.rows(), "row"), m.fingerprint.tables.len());
                 let tables = units::count(tables as u64, "table");
-                format!("{rows} of {tables}, {} packed to {}", units::size(m.raw_size), units::size(m.size))
+                let masked = if m.is_masked() { format!(", masked: {}", m.masked_columns()) } else { String::new() };
+                format!("{rows} of {tables}, {} packed to {}{masked}", units::size(m.raw_size), units::size(m.size))
             }
             None => "a dump of another tool, without a manifest".into(),
         }

@@ -1,11 +1,12 @@
 //! A database as a script holds it: where it is, and what this run may do to it.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::error::{Error, Kind, Result};
 use crate::postgres::{self, Address, Identity};
-use crate::run::Guard;
+use crate::run::{Claim, Guard};
 use crate::sqlite;
 
 /// One PostgreSQL or SQLite database.
@@ -26,6 +27,8 @@ pub(crate) struct PostgresDatabase {
     pub(crate) standing: Standing,
     /// Which server answered there.
     pub(crate) identity: Arc<Identity>,
+    /// What the database is called now that a restore of this run replaced by this one.
+    pub(crate) replaced: Option<Arc<str>>,
 }
 
 /// What this run may do to a database.
@@ -40,6 +43,14 @@ pub(crate) enum Standing {
 }
 
 impl Database {
+    /// Returns whether this run made it.
+    pub(crate) fn is_ours(&self) -> bool {
+        match self {
+            Database::Postgres(database) => database.standing == Standing::Ours,
+            Database::Sqlite(_, standing) => *standing == Standing::Ours,
+        }
+    }
+
     /// Allows or refuses writing to it.
     pub(crate) fn may_write(&self, guard: &Guard) -> Result<()> {
         match self {
@@ -51,21 +62,22 @@ impl Database {
                     "work on a sandbox or a scratch database, or open it with #{ writable: true } if you mean it",
                 ))
             }
-            Database::Postgres(database) => {
-                let (host, name) = (database.address.host().to_string(), database.address.database());
-                guard.allow(database.identity.system_identifier.as_deref(), &host, name)
-            }
+            Database::Postgres(database) => database.names().into_iter().try_for_each(|name| {
+                guard.allow(database.identity.system_identifier.as_deref(), &database.host(), name)
+            }),
             Database::Sqlite(database, _) => guard.allow(Some(SQLITE), "this machine", &real(database.path())),
         }
     }
 
     /// Tells the guard that this is a source.
-    pub(crate) fn protect(&self, guard: &Guard) {
+    pub(crate) fn protect(&self, guard: &Guard) -> Result<()> {
         match self {
-            Database::Postgres(database) => match &database.identity.system_identifier {
-                Some(system) => guard.add_source(system, database.address.database()),
-                None => guard.add_unknown_source(database.address.database()),
-            },
+            Database::Postgres(database) => {
+                database.names().into_iter().try_for_each(|name| match &database.identity.system_identifier {
+                    Some(system) => guard.add_source(system, name),
+                    None => guard.add_unknown_source(name),
+                })
+            }
             Database::Sqlite(database, _) => guard.add_source(SQLITE, &real(database.path())),
         }
     }
@@ -84,14 +96,38 @@ impl PostgresDatabase {
     pub(crate) async fn open(address: Address, standing: Standing) -> Result<Self> {
         let session = postgres::Session::open(&address, postgres::Access::ReadOnly).await?;
         let identity = Arc::new(session.identity().await?);
-        Ok(Self { address, standing, identity })
+        Ok(Self { address, standing, identity, replaced: None })
+    }
+
+    /// Takes the right to give its name to another database. What this run made needs none.
+    pub(crate) fn claim(&self, guard: &Guard) -> Result<Option<Claim>> {
+        if self.standing == Standing::Ours {
+            return Ok(None);
+        }
+        let system = self.identity.system_identifier.as_deref();
+        guard.claim(system, &self.host(), &self.identity.database).map(Some)
+    }
+
+    fn host(&self) -> String {
+        self.address.host().to_string()
+    }
+
+    /// Returns its names: a pooler may call it something else than its server does.
+    fn names(&self) -> BTreeSet<&str> {
+        BTreeSet::from([self.address.database(), self.identity.database.as_str()])
+    }
+}
+
+impl std::fmt::Display for PostgresDatabase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.address.fmt(f)
     }
 }
 
 impl std::fmt::Display for Database {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Database::Postgres(database) => database.address.fmt(f),
+            Database::Postgres(database) => database.fmt(f),
             Database::Sqlite(database, _) => database.path().display().fmt(f),
         }
     }

@@ -6,6 +6,7 @@ mod comparison;
 mod container;
 mod database;
 mod inspection;
+mod integrity;
 mod server;
 mod verification;
 
@@ -15,6 +16,7 @@ pub(super) use comparison::{Comparison, Fingerprint};
 pub(super) use container::Container;
 pub(super) use database::{Database, PostgresDatabase, Standing};
 pub(super) use inspection::Inspection;
+pub(super) use integrity::Integrity;
 pub(super) use server::{Sandbox, Server};
 pub(super) use verification::Verification;
 
@@ -34,6 +36,7 @@ pub(super) fn show(value: &rhai::Dynamic) -> String {
         Database,
         Fingerprint,
         Inspection,
+        Integrity,
         Server,
         Verification
     );
@@ -44,5 +47,6 @@ pub(super) fn show(value: &rhai::Dynamic) -> String {
 pub(super) fn register(engine: &mut rhai::Engine) {
     backup_set::register(engine);
     container::register(engine);
+    integrity::register(engine);
     verification::register(engine);
 }

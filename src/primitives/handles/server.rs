@@ -73,11 +73,17 @@ impl Server {
         let text = match sandbox {
             Some(Sandbox::Postgres(sandbox)) => {
                 let kept = sandbox.keep().await?;
-                format!("kept for a look. Connect: {}  Remove: {}", kept.connect, kept.remove)
+                format!(
+                    "kept for a look. Connect: {}  Remove: {}  (or all that was kept: runner gc --kept)",
+                    kept.connect, kept.remove
+                )
             }
             Some(Sandbox::Sqlite(sandbox)) => {
                 let folder = sandbox.keep()?;
-                format!("kept for a look: {0}  Remove: rm -r {0}", folder.display())
+                format!(
+                    "kept for a look: {0}  Remove: rm -r {0}  (or all that was kept: runner gc --kept)",
+                    folder.display()
+                )
             }
             None => return Ok(()),
         };

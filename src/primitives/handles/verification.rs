@@ -1,4 +1,4 @@
-//! `Verification`: what `verify_checksums` found.
+//! `Verification`: what `verify_checksums` and `verify_files` found.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -29,14 +29,31 @@ impl Verification {
         self.0.summary()
     }
 
+    /// Returns the facts for the journal, under the name of what was verified.
+    pub(crate) fn facts(&self, what: &str, name: &str) -> serde_json::Value {
+        serde_json::json!({
+            what: name,
+            "intact": self.intact(),
+            "files": self.files(),
+            "changed": self.changed(),
+            "missing": self.missing(),
+            "unreadable": self.unreadable(),
+            "extra": self.extra(),
+        })
+    }
+
     /// Returns how many files the list names.
     pub(crate) fn files(&self) -> usize {
         self.0.files.len()
     }
 
-    /// Returns the files with another content.
+    /// Returns the files with another content, and those of which something else differs, with what that is.
     pub(crate) fn changed(&self) -> Vec<String> {
-        self.listed(|file| matches!(file.verdict, Verdict::Changed { .. }).then(|| shown(&file.path)))
+        self.listed(|file| match &file.verdict {
+            Verdict::Changed { .. } => Some(shown(&file.path)),
+            Verdict::Differs { why } => Some(format!("{}: {why}", shown(&file.path))),
+            _ => None,
+        })
     }
 
     /// Returns the files that are not there.

@@ -94,6 +94,11 @@ impl DumpFile {
         Ok((self.unpacked(bytes)?, sums))
     }
 
+    /// Returns the counters of whoever reads it.
+    pub(super) fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
     /// Returns the bytes of the file as they are.
     pub(super) fn packed(&self) -> (impl Read + Send + use<>, Sums) {
         let sums = Sums::default();
@@ -158,7 +163,7 @@ impl Sums {
 pub(super) fn changed(path: &Path) -> Error {
     Error::new(Kind::Damaged, format!("{} changed while it was read", path.display()))
         .on(path.display().to_string())
-        .hint("something else writes to it; restore from a copy that nobody touches")
+        .hint("something else writes to it; use a copy that nobody touches")
 }
 
 /// A part of the file. Several may be read at the same time.
@@ -186,7 +191,7 @@ impl Bytes {
 impl Read for Bytes {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         if self.cancel.is_cancelled() {
-            return Err(io::Error::other(Error::new(Kind::Interrupted, "the restore was cancelled")));
+            return Err(io::Error::other(Error::new(Kind::Interrupted, "reading the backup was interrupted")));
         }
         let (stop, is_member) = self.stop();
         let room = usize::try_from(stop - self.at).unwrap_or(usize::MAX).min(into.len());

@@ -176,7 +176,7 @@ async fn a_source_that_dies_half_way_leaves_no_backup() {
         return not_run("docker kill needs a source in Docker");
     };
     let world = world(&server);
-    let mut started = drill(&world, DRILL, &[]).await;
+    let mut started = drill(&world, DRILL, &["--bandwidth", "2MB"]).await; // so slow that it has half a file for a while
     assert!(started.until("started: back up"));
     half_a_file(&world).await;
     let killed = std::process::Command::new("docker").args(["kill", &container]).output().unwrap();

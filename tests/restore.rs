@@ -14,8 +14,9 @@ use runner::error::{Error, Kind, Result};
 use runner::postgres::{
     DumpRequest, RestoreOptions, RestoreTarget, Restored, create_scratch, dump, fingerprint, restore,
 };
-use runner::progress::Progress;
+use runner::progress::{Pace, Progress};
 use runner_test_support::{self as support, TestServer};
+use tokio_util::sync::CancellationToken;
 
 const RICH: &str = include_str!("fixtures/rich.sql");
 const ROLES: &str = "create role app_owner; create role app_ro;";
@@ -27,6 +28,18 @@ fn options(database: &str) -> RestoreOptions {
 async fn into(server: &TestServer, file: &Path, options: &RestoreOptions, ledger: &Arc<Ledger>) -> Result<Restored> {
     let target = RestoreTarget::sandbox(server.sandbox());
     restore(&Backup::open(file)?, &target, options, ledger, &Progress::default()).await
+}
+
+/// Restores with a limit on its bandwidth, so that it is still among its rows when something happens to it.
+async fn slowly_into(
+    server: &TestServer,
+    file: &Path,
+    options: &RestoreOptions,
+    ledger: &Arc<Ledger>,
+) -> Result<Restored> {
+    let target = RestoreTarget::sandbox(server.sandbox());
+    let slow = Progress::paced(Arc::new(Pace::new(5 << 20)), CancellationToken::new());
+    restore(&Backup::open(file)?, &target, options, ledger, &slow).await
 }
 
 /// Writes a dump as `gzip` would.
@@ -251,7 +264,7 @@ async fn a_restore_that_is_cancelled_among_its_rows_leaves_nothing() {
         tokio::select! {
             biased;
             () = copying(&server) => {}
-            result = into(&server, &file, &options, &ledger) => panic!("too quick: {:?}", result.err()),
+            result = slowly_into(&server, &file, &options, &ledger) => panic!("too quick: {:?}", result.err()),
         }
         assert_eq!(ledger.remaining().len(), 1);
         assert!(ledger.drain().await.is_empty());
@@ -276,7 +289,7 @@ async fn a_cancelled_reading_of_an_archive_leaves_no_program_in_the_sandbox() {
         tokio::select! {
             biased;
             () = copying(&server) => {}
-            result = into(&server, &file, &options, &ledger) => panic!("too quick: {:?}", result.err()),
+            result = slowly_into(&server, &file, &options, &ledger) => panic!("too quick: {:?}", result.err()),
         }
         assert!(ledger.drain().await.is_empty());
         assert_eq!(server.databases().await, ["postgres", "template0", "template1"]);
@@ -316,7 +329,7 @@ async fn a_server_killed_in_mid_restore_is_an_error_and_not_a_hang() {
         assert!(killed.status.success());
     };
     let options = options("copy");
-    let (result, ()) = tokio::join!(into(&server, &file, &options, &ledger), kill);
+    let (result, ()) = tokio::join!(slowly_into(&server, &file, &options, &ledger), kill);
     let error: Error = result.err().unwrap();
     assert!(error.to_string().contains("big"), "{error:?}");
     assert!(ledger.drain().await.is_empty(), "what was on a dead throwaway server is gone with it");

@@ -3,18 +3,18 @@
 //! Reading goes to the file's real end: gunzip ignores what follows the last member, and a reader that stops at the first
 //! end would never see that a part was cut off or added.
 
-use std::io::{self, BufRead, Read, Write};
+use std::io::{self, BufRead, Read};
 
 use flate2::bufread::GzDecoder;
-use flate2::{Compression, GzBuilder};
+use libdeflater::{CompressionLvl, Compressor as Deflater};
 use zstd::bulk::Compressor;
 use zstd::stream::read::Decoder;
 use zstd::zstd_safe::CParameter;
 
 use crate::error::{Error, Kind, Result};
 
-/// A good trade for dumps: twice as fast as gzip's own default for a tenth more bytes.
-const GZIP_LEVEL: u32 = 2;
+/// libdeflate's first level: no larger than gzip's own default on dumps, and several times as fast.
+const GZIP_LEVEL: i32 = 1;
 /// Faster than gzip at any level and smaller.
 const ZSTD_LEVEL: i32 = 1;
 /// The largest window that a frame may ask memory for: 32 MiB.
@@ -44,8 +44,8 @@ pub struct Bounds {
 
 /// Packs members, one at a time. Each thread has its own.
 pub enum Packer {
-    /// Makes gzip members.
-    Gzip,
+    /// Makes gzip members, in a room that is kept from one to the next.
+    Gzip(Deflater, Vec<u8>),
     /// Makes Zstandard frames, reusing one context.
     Zstd(Compressor<'static>),
     /// Copies.
@@ -56,7 +56,10 @@ impl Packer {
     /// Makes a packer.
     pub fn new(packing: Packing) -> Result<Self> {
         match packing {
-            Packing::Gzip => Ok(Self::Gzip),
+            Packing::Gzip => {
+                let level = CompressionLvl::new(GZIP_LEVEL).map_err(|_| Error::new(Kind::Bug, "no such level"))?;
+                Ok(Self::Gzip(Deflater::new(level), Vec::new()))
+            }
             Packing::Plain => Ok(Self::Plain),
             Packing::Zstd => {
                 let made = Compressor::new(ZSTD_LEVEL).and_then(|mut compressor| {
@@ -73,10 +76,10 @@ impl Packer {
         match self {
             Self::Plain => Ok(raw.to_vec()),
             Self::Zstd(compressor) => compressor.compress(raw).map_err(|e| failed(&e)),
-            Self::Gzip => {
-                let room = Vec::with_capacity(raw.len() / 3 + 64);
-                let mut encoder = GzBuilder::new().mtime(0).write(room, Compression::new(GZIP_LEVEL));
-                encoder.write_all(raw).and_then(|()| encoder.finish()).map_err(|e| failed(&e))
+            Self::Gzip(deflater, room) => {
+                room.resize(deflater.gzip_compress_bound(raw.len()).max(room.len()), 0);
+                let size = deflater.gzip_compress(raw, room).map_err(|e| failed(&io::Error::other(e)))?;
+                Ok(room[..size].to_vec())
             }
         }
     }

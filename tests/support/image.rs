@@ -16,9 +16,9 @@ type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Resu
 const ENTRYPOINT: &str = include_str!("entrypoint.sh");
 
 /// What the entrypoint and the tests run inside, besides PostgreSQL's own programs.
-const PROGRAMS: [&str; 24] = [
+const PROGRAMS: [&str; 25] = [
     "sh", "bash", "cat", "chmod", "chown", "cp", "date", "echo", "env", "false", "grep", "gzip", "head", "id", "ls",
-    "mkdir", "pgrep", "pkill", "ps", "rm", "setpriv", "sleep", "tail", "true",
+    "mkdir", "pgrep", "pkill", "ps", "rm", "setpriv", "sleep", "tail", "tar", "true",
 ];
 
 /// Returns the image of the newest local PostgreSQL, and builds it where the Engine does not have it. One process

@@ -1,9 +1,12 @@
 //! What each codec makes of a real stream, in members of 1 MiB on one thread: `cargo bench --bench codecs -- FILE`.
 
-#![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a bench that prints a table and stops at what it cannot do")]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a bench that prints a table and stops at what it cannot do"
+)]
 
 use std::io::Write;
-use std::time::Instant;
 
 use flate2::{Compression, GzBuilder};
 use libdeflater::{CompressionLvl, Compressor};
@@ -62,19 +65,20 @@ fn measure(
     mut pack: impl FnMut(&[u8]) -> Vec<u8>,
     mut unpack: impl FnMut(&[u8], usize) -> Vec<u8>,
 ) {
-    let begun = Instant::now();
+    let begun = on_processor();
     let members: Vec<Vec<u8>> = text.chunks(MEMBER).map(&mut pack).collect();
-    let packing = begun.elapsed().as_secs_f64();
-    let begun = Instant::now();
+    let packing = on_processor() - begun;
+    let begun = on_processor();
     for (member, raw) in members.iter().zip(text.chunks(MEMBER)) {
         assert!(unpack(member, raw.len()) == raw, "{codec} {level} gave other bytes");
     }
-    let unpacking = begun.elapsed().as_secs_f64();
+    let unpacking = on_processor() - begun;
     let (raw, packed) = (text.len() as f64, members.iter().map(Vec::len).sum::<usize>() as f64);
-    println!(
-        "| {codec} | {level} | {:.3} | {:.0} | {:.0} |",
-        packed / raw,
-        raw / 1e6 / packing,
-        raw / 1e6 / unpacking
-    );
+    println!("| {codec} | {level} | {:.3} | {:.0} | {:.0} |", packed / raw, raw / 1e6 / packing, raw / 1e6 / unpacking);
+}
+
+/// Returns the seconds that this thread ran, whatever else the machine did meanwhile.
+fn on_processor() -> f64 {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    stat.split(' ').next().unwrap().parse::<f64>().unwrap() / 1e9
 }

@@ -91,6 +91,12 @@ impl Estate {
         sh(&self.fill(line), self.folder())
     }
 
+    /// Writes pg_dump's text of the database.
+    pub fn write_text(&self, to: &Path) -> Result<(), String> {
+        let to = std::path::absolute(to).map_err(|e| e.to_string())?;
+        self.sh(&format!("{{bin}}/pg_dump '{{url}}' > '{}'", to.display())).map(drop)
+    }
+
     /// A server as users have it: nothing about it is tuned.
     fn server(&mut self) -> Result<(), String> {
         self.sh("docker run -d --name {container} -e POSTGRES_PASSWORD=secret {image}")?;

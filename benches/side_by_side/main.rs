@@ -36,6 +36,9 @@ struct Args {
     /// Runs only the lines whose names hold this.
     #[arg(long)]
     only: Option<String>,
+    /// Writes the text of the estate's database here and ends: what `--bench codecs` reads.
+    #[arg(long)]
+    text: Option<PathBuf>,
     /// Where the figures are written as JSON.
     #[arg(long, default_value = "target/side_by_side.json")]
     json: PathBuf,
@@ -48,6 +51,10 @@ fn main() -> ExitCode {
     let mut args = Args::parse();
     if args.quick {
         (args.scale, args.rounds) = (0.25, 3);
+    }
+    if let Some(to) = &args.text {
+        let written = Estate::build(args.scale).and_then(|estate| estate.write_text(to));
+        return written.map_or_else(|why| cannot(&why), |()| ExitCode::SUCCESS);
     }
     let wanted = |line: &&Line| args.only.as_ref().is_none_or(|only| line.name.contains(only.as_str()));
     let lines: Vec<&Line> = LINES.iter().filter(|line| !(args.quick && line.slow)).filter(wanted).collect();

@@ -333,6 +333,8 @@ fn damage(id: &str, copy: &Copied) {
         "C05" => copy.flip(size * 3 / 4),
         "C06" => copy.alone().flip(2),
         "C07" => copy.change(|bytes| bytes.extend_from_slice(b"garbage")),
+        "C09" => copy.alone().flip(size - 30),
+        "C10" => copy.alone().cut(size - 1),
         "C08" => copy.without_manifest().flip(size * 3 / 4),
         _ => panic!("nobody knows {id}"),
     }

@@ -104,6 +104,28 @@ impl Project {
         format!("{}-{service}", self.0)
     }
 
+    /// Adds a service that does not end on SIGTERM. By its name it starts before `db`, which comes before `api`: it is
+    /// stopped last.
+    async fn stubborn(&self, service: &str) -> String {
+        let (image, name) = (docker_image().await.unwrap(), self.container(service));
+        let labels = [("project", self.0.as_str()), ("service", service)]
+            .map(|(name, value)| format!("com.docker.compose.{name}={value}"));
+        let mut run = vec!["run", "-d", "--name", &name, "--entrypoint", "sleep"];
+        labels.iter().for_each(|label| run.extend(["--label", label]));
+        run.extend([image.as_str(), "600"]);
+        docker(&run);
+        name
+    }
+
+    /// Waits until a service is down.
+    async fn until_down(&self, service: &str) {
+        let limit = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        while self.running_since(service).is_some() {
+            assert!(std::time::Instant::now() < limit, "{service} does not stop");
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    }
+
     fn argument(&self) -> String {
         format!("project={}", self.0)
     }
@@ -118,8 +140,8 @@ impl Project {
 impl Drop for Project {
     fn drop(&mut self) {
         let mut remove = std::process::Command::new("docker");
-        remove.args(["rm", "-f"]).args(["api", "db"].map(|service| self.container(service)));
-        let _ = remove.output(); // a test may have removed one of them
+        remove.args(["rm", "-f"]).args(["api", "db", "cache", "down"].map(|service| self.container(service)));
+        let _ = remove.output(); // not every test has all of them
     }
 }
 
@@ -350,4 +372,38 @@ fn models_are_archived_without_caches_listed_and_put_back() {
         "a damaged archive replaces nothing"
     );
     world.run(&["backup_models", "--set", "models=absent"]).expect(2).told("absent");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ctrl_c_while_services_stop_starts_them_again_and_leaves_those_that_were_down() {
+    let Some(project) = Project::start().await else { return };
+    let world = World::new(PROGRAM).file("models/v1.pkl", "weights");
+    world.run(&["backup_models", "--set", "folder=backups"]).expect(0);
+    let archive = world.names("backups").into_iter().find(|n| n.ends_with(".tar.gz")).unwrap();
+    let (archive, set) = (format!("archive=backups/{archive}"), project.argument());
+    let arguments = ["restore_models", "--set", &archive, "--set", "folder=replaced", "--set", &set];
+    // Without --init `sleep` leaves SIGTERM alone: its stop takes ten seconds, and Ctrl-C comes inside of it.
+    project.stubborn("cache").await;
+    let down = project.stubborn("down").await;
+    docker(&["kill", &down]);
+    let before = project.running_since("cache").unwrap();
+
+    for line in ["started: stop the services", "stop_services: stopped"] {
+        let mut run = world.start(&arguments);
+        assert!(run.until(line), "{line}");
+        if line.starts_with("started") {
+            project.until_down("db").await;
+            assert!(project.running_since("cache").is_some(), "the stop is under way");
+        }
+        run.signal(Signal::SIGINT);
+        let ended = run.end().expect(130);
+        for service in ["api", "db", "cache"] {
+            assert!(project.running_since(service).is_some(), "{line}: {service}: {}", ended.stderr);
+        }
+        assert_ne!(project.running_since("cache").unwrap(), before, "the stop under way was waited for");
+        assert!(project.running_since("down").is_none(), "{line}: it did not run before");
+        assert_eq!(std::fs::read_to_string(world.path("models/v1.pkl")).unwrap(), "weights");
+    }
+    world.run(&arguments).expect(0);
+    assert!(project.running_since("api").is_some() && project.running_since("down").is_none());
 }

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::backup::{Backup, checksum_path};
 use super::manifest::{Format, Manifest};
-use crate::compare::Level;
+use crate::compare::{Extent, Level, Verified};
 use crate::error::{Error, Kind, Result};
 use crate::files;
 use crate::files::checksums::read_sidecar;
@@ -20,7 +20,7 @@ use crate::progress::Progress;
 
 const BLOCK: usize = 256 << 10;
 
-/// What reading a backup to its end showed. That it was read at all means that nothing was wrong with it.
+/// What reading a backup to its end showed. Nothing that was looked at was wrong; see [`Inspection::whole`].
 #[derive(Debug, Clone, Serialize)]
 pub struct Inspection {
     /// The file.
@@ -41,6 +41,32 @@ pub struct Inspection {
     pub not_checked: Vec<(String, String)>,
     /// The rows of each table, as counted in the content.
     pub rows: BTreeMap<String, u64>,
+    /// How many columns these tables have.
+    pub columns: u64,
+}
+
+impl Inspection {
+    /// Returns whether the file is whole: it was read as a dump to its end, or is to the byte the one that its manifest
+    /// describes. What could be neither is not damaged, and not whole either.
+    pub fn whole(&self) -> bool {
+        self.checked.contains(&Level::Parse) || self.agreed_with.contains(&"manifest")
+    }
+
+    /// Returns what the inspection verified. What nothing proves to be whole has not reached the level of a file.
+    pub fn verified(&self) -> Verified {
+        let extent = Extent {
+            files: 1,
+            tables: self.rows.len() as u64,
+            columns: self.columns,
+            rows: self.rows.values().sum(),
+            bytes: self.size,
+            ..Extent::default()
+        };
+        Verified {
+            not_checked: self.not_checked.clone(),
+            ..Verified::held(&self.checked, extent).only_if(self.whole())
+        }
+    }
 }
 
 /// A backup's content as a stream.
@@ -111,6 +137,7 @@ impl Content {
             checked: vec![Level::File],
             not_checked,
             rows: BTreeMap::new(),
+            columns: 0,
         })
     }
 

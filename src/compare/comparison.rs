@@ -7,40 +7,9 @@ use serde::Serialize;
 
 use super::lawful::{self, Lawful};
 use super::rows::{RowDifference, RowSearch, TableRows};
-use super::{Aspect, Fingerprint, Table};
+use super::{Aspect, Fingerprint, Level, Table};
 use crate::error::{Error, Kind, Result};
 use crate::units::count;
-
-/// How far something was verified; each level stands on the ones before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Level {
-    /// Size, SHA-256, compression to its real end.
-    File,
-    /// Every COPY closed, trailer there.
-    Parse,
-    /// Loaded without any error.
-    Restore,
-    /// Definitions, owners, grants, sequences, properties, roles.
-    Structure,
-    /// Every row, every large object.
-    Content,
-    /// Constraints hold when they are checked again.
-    Integrity,
-}
-
-impl fmt::Display for Level {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Level::File => "file",
-            Level::Parse => "parse",
-            Level::Restore => "restore",
-            Level::Structure => "structure",
-            Level::Content => "content",
-            Level::Integrity => "integrity",
-        })
-    }
-}
 
 /// What of two databases is compared.
 #[derive(Debug, Clone)]
@@ -51,13 +20,15 @@ pub struct Scope {
     pub ignore: BTreeMap<String, String>,
     /// Whether the content of materialised views is compared.
     pub matviews: bool,
+    /// Whether the passwords of roles are compared, which two servers tell and no dump.
+    pub passwords: bool,
     /// Columns that one side holds masked; a difference there says nothing, and neither does the rest of such a row.
     pub masked: Vec<String>,
 }
 
 impl Default for Scope {
     fn default() -> Self {
-        Self { tables: Vec::new(), ignore: BTreeMap::new(), matviews: true, masked: Vec::new() }
+        Self { tables: Vec::new(), ignore: BTreeMap::new(), matviews: true, passwords: false, masked: Vec::new() }
     }
 }
 
@@ -133,6 +104,8 @@ pub struct Comparison {
     pub not_used: Vec<String>,
     /// How many tables were compared.
     pub tables: u64,
+    /// How many columns these tables have.
+    pub columns: u64,
     /// How many rows of the first side were compared.
     pub rows: u64,
     /// The levels that were checked.
@@ -196,7 +169,7 @@ pub fn compare(expected: &Fingerprint, found: &Fingerprint, scope: &Scope) -> Re
     let mut lawful = views.differ;
     if whole {
         lawful.extend(lawful::column_order(&expected.items, &found.items));
-        lawful.extend(lawful::in_no_dump(expected));
+        lawful.extend(lawful::in_no_dump(expected, scope.passwords));
     }
     let mut not_checked: Vec<_> =
         expected.unread.iter().chain(&found.unread).map(|(what, why)| (what.clone(), why.clone())).collect();
@@ -218,6 +191,7 @@ pub fn compare(expected: &Fingerprint, found: &Fingerprint, scope: &Scope) -> Re
         lawful,
         not_used,
         tables: tables.len() as u64,
+        columns: columns(&tables, expected, found),
         rows: tables.iter().filter_map(|name| expected.tables.get(*name)).map(|t| t.rows).sum(),
         checked: if whole { vec![Level::Structure, Level::Content] } else { vec![Level::Content] },
         not_checked,
@@ -247,6 +221,12 @@ impl Comparison {
         self.row_counts = search.tables;
         self.rows_not_named = search.not_searched;
     }
+}
+
+/// Counts the columns of the tables, as the first side that has a table knows them.
+fn columns(tables: &BTreeSet<&str>, expected: &Fingerprint, found: &Fingerprint) -> u64 {
+    let table = |name: &&str| expected.tables.get(*name).or_else(|| found.tables.get(*name));
+    tables.iter().filter_map(table).map(|table| table.columns.len() as u64).sum()
 }
 
 fn tables_in_scope<'a>(

@@ -8,6 +8,8 @@ use serde::Serialize;
 use super::{Aspect, Change, Engine, Fingerprint, Item, View};
 
 const STATISTICS: &str = "no backup holds them: a restored server collects its own";
+const PASSWORDS: &str =
+    "no dump holds them, and they were not compared: `passwords: true` compares those of two servers";
 const GENERATED: &str =
     "no dump holds their values: a restore computes them anew from the expression, which is compared";
 const COLUMN_ORDER: &str =
@@ -39,10 +41,13 @@ impl Lawful {
     }
 }
 
-/// Returns what no dump holds.
-pub(super) fn in_no_dump(expected: &Fingerprint) -> Vec<Lawful> {
+/// Returns what no dump holds; `passwords` says that those of the roles were compared all the same.
+pub(super) fn in_no_dump(expected: &Fingerprint, passwords: bool) -> Vec<Lawful> {
     let mut list =
         vec![Lawful { object: "DATABASE".into(), what: "planner statistics".into(), change: None, reason: STATISTICS }];
+    if expected.engine == Engine::Postgres && !passwords {
+        list.push(Lawful { object: "ROLES".into(), what: "passwords".into(), change: None, reason: PASSWORDS });
+    }
     let tables = expected.items.iter().filter(|i| i.aspect == Aspect::Definition && i.object.starts_with("TABLE "));
     for table in tables.filter(|_| expected.engine == Engine::Postgres) {
         let columns = generated(&table.value);

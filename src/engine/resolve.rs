@@ -54,6 +54,7 @@ const SCRIPTS: &[(&str, &str)] = &[
 /// The script library, readable under `stdlib/` and imported as `std/NAME`.
 const LIBRARY: &[(&str, &str)] = &[
     ("estate", include_str!("../../stdlib/estate.rhai")),
+    ("pause", include_str!("../../stdlib/pause.rhai")),
     ("places", include_str!("../../stdlib/places.rhai")),
     ("recovery", include_str!("../../stdlib/recovery.rhai")),
     ("sets", include_str!("../../stdlib/sets.rhai")),

@@ -1,6 +1,7 @@
 //! PostgreSQL: connecting, reading a database as pg_dump's stream, and what it holds as a fingerprint.
 
 mod address;
+mod archive;
 mod array;
 mod catalog;
 mod cluster;

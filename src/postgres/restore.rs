@@ -1,6 +1,5 @@
 //! Restoring: a dump is read whole, then loaded into a new database, which gets its name when it is whole.
 
-mod archive;
 mod beside;
 mod database;
 mod definitions;
@@ -20,10 +19,10 @@ use std::sync::Arc;
 use tokio_postgres::Row;
 use tokio_util::sync::CancellationToken;
 
-use self::archive::Unpacking;
 use self::database::Scratch;
 use self::load::Known;
 use self::survey::Survey;
+use super::archive::Unpacking;
 use super::copy::full_name;
 use super::dump_file::{self, DumpFile};
 use super::{Access, Address, Sandbox, Session};

@@ -12,6 +12,7 @@ use super::handles::show;
 use super::{Host, Primitive};
 use crate::backups::access;
 use crate::cleanup::Ticket;
+use crate::compare::Verified;
 use crate::error::{Error, Kind, Result};
 use crate::files::unfinished;
 use crate::progress::Progress;
@@ -136,6 +137,16 @@ impl<'a> Call<'a> {
     /// Journals what the verb found or made: one line for people, and the facts.
     pub fn evidence(&self, summary: String, facts: serde_json::Value) {
         self.run().journal.record(Event::Evidence { primitive: self.primitive.name.to_owned(), summary, facts });
+    }
+
+    /// Journals what the verb found together with what it verified, which every report reads in this one shape.
+    pub fn verified(&self, summary: String, mut facts: serde_json::Value, verified: &Verified) {
+        if let (Some(facts), Ok(serde_json::Value::Object(told))) =
+            (facts.as_object_mut(), serde_json::to_value(verified))
+        {
+            facts.extend(told);
+        }
+        self.evidence(summary, facts);
     }
 
     /// Notes in the access log beside a backup what this call does with it. The work goes on where that cannot be written,

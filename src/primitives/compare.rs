@@ -58,12 +58,12 @@ with_sandbox(#{ engine: "sqlite" }, |server| {
 
 fn compare(call: &Call) -> Result<Comparison> {
     let (expected, found) = (Side::read(call, 0)?, Side::read(call, 1)?);
-    let (scope, wanted, passwords) = options(call)?;
+    let (scope, wanted) = options(call)?;
     let masked = [&expected, &found].into_iter().find_map(Side::masked).unwrap_or_default();
     let scope = Scope { masked, ..scope };
     let run = call.run();
     let working = run.journal.working("compare");
-    let hold = |side: Side| side.hold(Arc::clone(run), &scope, wanted.rows > 0, passwords, working.progress.clone());
+    let hold = |side: Side| side.hold(Arc::clone(run), &scope, wanted.rows > 0, working.progress.clone());
     // Two live databases are read side by side.
     let ((expected, a), (found, b)) = call.wait(async { tokio::try_join!(hold(expected), hold(found)) })?;
     let mut comparison = compare::compare(&expected, &found, &scope)?;
@@ -71,6 +71,7 @@ fn compare(call: &Call) -> Result<Comparison> {
         return Err(Error::new(Kind::Usage, "there is nothing to compare: neither side holds a table")
             .hint("is it the right database? A comparison of nothing proves nothing"));
     }
+    let read = working.progress.done();
     drop(working);
     if wanted.rows > 0 {
         call.wait(name_rows(&mut comparison, (&expected, a), (&found, b), wanted, run))?;
@@ -79,10 +80,11 @@ fn compare(call: &Call) -> Result<Comparison> {
         let reason = &scope.ignore[object];
         call.warn(format!("compare: nothing differs in {object}, which `ignore` names ({reason}): take the entry out"));
     }
-    call.evidence(
+    call.verified(
         comparison.summary(),
         serde_json::to_value(&comparison)
             .map_err(|e| Error::new(Kind::Bug, "could not note the comparison").because(&e))?,
+        &comparison.verified(read),
     );
     Ok(Comparison(Arc::new(comparison)))
 }
@@ -136,12 +138,13 @@ async fn search(
     Ok(search)
 }
 
-fn options(call: &Call) -> Result<(Scope, Wanted, bool)> {
+fn options(call: &Call) -> Result<(Scope, Wanted)> {
     let mut options = call.options(2)?;
     let scope = Scope {
         tables: options.texts("tables")?,
         ignore: options.text_map("ignore")?.into_iter().collect(),
         matviews: options.flag_or_yes("matviews")?,
+        passwords: options.flag("passwords")?,
         ..Scope::default()
     };
     let wanted = Wanted {
@@ -156,14 +159,13 @@ fn options(call: &Call) -> Result<(Scope, Wanted, bool)> {
         },
         values: options.flag("values")?,
     };
-    let passwords = options.flag("passwords")?;
     options.finish()?;
     if let Some((object, _)) = scope.ignore.iter().find(|(_, reason)| reason.trim().is_empty()) {
         return Err(Error::new(Kind::Usage, format!("ignoring {object} needs a reason"))
             .hint("the report shows it: #{ \"…\": \"why\" }"));
     }
-    if passwords && !scope.tables.is_empty() {
+    if scope.passwords && !scope.tables.is_empty() {
         return Err(Error::new(Kind::Usage, "`passwords` and `tables` do not go together"));
     }
-    Ok((scope, wanted, passwords))
+    Ok((scope, wanted))
 }

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::paths::path_text;
 use super::{Call, Effect, Group, Primitive};
+use crate::compare::{Extent, Level, Verified};
 use crate::error::{Error, Kind, Result};
 use crate::files::extract::{self, Limits};
 use crate::files::merge::Merged;
@@ -71,7 +72,12 @@ fn extract(call: &Call) -> Result<Dynamic> {
     let entries = if got.entries == 1 { "1 entry".to_owned() } else { format!("{} entries", got.entries) };
     let beside = if replaced.is_empty() { String::new() } else { format!("; what made room is in {replaced}") };
     let summary = format!("{from} is in {path}: {entries}, {}, {how}{beside}", units::size(got.bytes));
-    call.evidence(summary, facts.clone());
+    let extent = Extent { files: got.entries, bytes: got.bytes, ..Extent::default() };
+    let verified = match got.verified {
+        true => Verified::held(&[Level::File, Level::Content], extent),
+        false => Verified::held(&[], extent).without(&from, "it has no inventory to hold what came out against"),
+    };
+    call.verified(summary, facts.clone(), &verified);
     Ok(from_json(facts))
 }
 

@@ -31,7 +31,7 @@ with_sandbox(#{ engine: "sqlite" }, |server| {
         let side = Side::read(call, 0)?;
         let working = call.run().journal.working("fingerprint");
         let run = Arc::clone(call.run());
-        let (print, _) = call.wait(side.hold(run, &Scope::default(), false, false, working.progress.clone()))?;
+        let (print, _) = call.wait(side.hold(run, &Scope::default(), false, working.progress.clone()))?;
         Ok(Dynamic::from(Fingerprint(Arc::new(print))))
     },
 };

@@ -22,6 +22,8 @@ Reads a backup to its end without restoring it: digest, compression, text and, f
 
 `.whole` says that nothing is wrong with the file, `.proven` that it is also what its manifest says, `.summary` what was
 found. A damaged file is a result, not an error, so that a check can name it; a file that cannot be read is an error.
+pg_dump's own archive is read by this machine's pg_restore, which gets no connection; where there is none that can, an
+archive without a manifest is not `.whole`.
 
 ```rhai
 with_sandbox(#{ engine: "sqlite" }, |server| {
@@ -54,10 +56,10 @@ fn inspect(call: &Call) -> Result<Inspection> {
     });
     drop(working);
     let inspection = match result {
-        Ok(seen) => Inspection::whole(seen),
+        Ok(seen) => Inspection::read(seen),
         Err(error) if error.kind() == Kind::Damaged => Inspection::damaged(error.to_string()),
         Err(error) => return Err(error),
     };
-    call.evidence(inspection.to_string(), inspection.facts());
+    call.verified(inspection.to_string(), inspection.facts(), &inspection.verified());
     Ok(inspection)
 }

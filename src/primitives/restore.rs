@@ -6,10 +6,11 @@ use rhai::Dynamic;
 
 use super::handles::{Backup, Database, PostgresDatabase, Sandbox, Server, Standing};
 use super::{Call, Effect, Group, Primitive, proving};
+use crate::compare::{Extent, Level, Verified};
 use crate::error::{Error, Kind, Result};
 use crate::postgres::{self, Beside, RestoreOptions, RestoreTarget, Restored};
 use crate::sqlite;
-use crate::units;
+use crate::{backups, units};
 
 pub(super) const RESTORE: Primitive = Primitive {
     name: "restore",
@@ -206,7 +207,7 @@ pub(super) fn beside(
     let working = run.journal.working("restore");
     let made = postgres::restore_beside(&backup.0, &server, &options, &run.ledger, &working.progress);
     let made = call.wait(made)?;
-    call.evidence(
+    call.verified(
         format!("{} into {}", units::count(made.rows(), "row"), made.address()),
         serde_json::json!({
             "backup": backup.0.path(),
@@ -214,8 +215,8 @@ pub(super) fn beside(
             "for": made.target(),
             "rows": made.rows(),
             "left_out": made.left_out(),
-            "checked": ["file", "parse", "restore"],
         }),
+        &loaded(&backup.0, made.rows()),
     );
     Ok(made)
 }
@@ -249,7 +250,7 @@ pub(super) fn take_place(
 }
 
 fn told(call: &Call, backup: &Backup, restored: &Restored) {
-    call.evidence(
+    call.verified(
         format!("{} into {}", units::count(restored.rows, "row"), restored.address),
         serde_json::json!({
             "backup": backup.0.path(),
@@ -257,9 +258,20 @@ fn told(call: &Call, backup: &Backup, restored: &Restored) {
             "rows": restored.rows,
             "replaced": restored.replaced,
             "left_out": restored.left_out,
-            "checked": ["file", "parse", "restore"],
         }),
+        &loaded(&backup.0, restored.rows),
     );
+}
+
+/// Returns what a restore into PostgreSQL verified: it reads the file whole before it touches the server, then loads it.
+fn loaded(backup: &backups::Backup, rows: u64) -> Verified {
+    let extent = Extent { files: 1, rows, bytes: size_of(backup), ..Extent::default() };
+    Verified::held(&[Level::File, Level::Parse, Level::Restore], extent)
+}
+
+/// Returns the bytes of the file that was read a moment ago.
+fn size_of(backup: &backups::Backup) -> u64 {
+    backup.path().metadata().map_or(0, |facts| facts.len())
 }
 
 fn into_sqlite(
@@ -274,7 +286,12 @@ fn into_sqlite(
     let (progress, from) = (working.progress.clone(), Arc::clone(&backup.0));
     let restored = call.on_thread(move |cancel| sqlite::restore(&from, &path, replace, &progress, cancel))?;
     drop(working);
-    call.evidence(format!("{} into {}", backup.summary(), restored.path().display()), serde_json::json!({ "backup": backup.0.path(), "into": restored.path(), "checked": ["file", "restore", "integrity"] }));
+    let extent = Extent { files: 1, bytes: size_of(&backup.0), ..Extent::default() };
+    call.verified(
+        format!("{} into {}", backup.summary(), restored.path().display()),
+        serde_json::json!({ "backup": backup.0.path(), "into": restored.path() }),
+        &Verified::held(&[Level::File, Level::Restore, Level::Integrity], extent),
+    );
     let access = if standing == Standing::Source { sqlite::Access::ReadOnly } else { sqlite::Access::Writable };
     Ok(Database::Sqlite(restored.with_access(access), standing))
 }

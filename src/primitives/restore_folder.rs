@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::handles::BackupSet;
 use super::{Call, Effect, Group, Primitive};
+use crate::compare::{Extent, Level, Verified};
 use crate::error::{Error, Kind, Result};
 use crate::files::{shown, with_suffix};
 use crate::units;
@@ -58,7 +59,9 @@ fn restore_folder(call: &Call) -> Result<Dynamic> {
     let beside = if held { format!("; what was there is {kept}") } else { String::new() };
     let (files, size) = (units::count(tree.files, "file"), units::size(tree.bytes));
     let facts = json!({ "path": restored_to, "files": tree.files, "size": tree.bytes, "replaced": kept });
-    call.evidence(format!("{name} is back in {restored_to}: {files}, {size}{beside}"), facts);
+    let extent = Extent { components: 1, files: tree.files, bytes: tree.bytes, ..Extent::default() };
+    let told = format!("{name} is back in {restored_to}: {files}, {size}{beside}");
+    call.verified(told, facts, &Verified::held(&[Level::File, Level::Restore, Level::Content], extent));
     let mut map = Map::new();
     map.insert("files".into(), tree.files.cast_signed().into());
     map.insert("size".into(), tree.bytes.cast_signed().into());

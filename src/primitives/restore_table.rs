@@ -6,6 +6,7 @@ use serde_json::json;
 use super::handles::{Backup, Database, PostgresDatabase};
 use super::restore::{maintenance, writable};
 use super::{Call, Effect, Group, Primitive};
+use crate::compare::{Extent, Level, Verified};
 use crate::error::{Error, Kind, Result};
 use crate::postgres::{self, RestoreTarget, TableOptions};
 use crate::script::{did_you_mean, from_json};
@@ -113,15 +114,16 @@ fn restore_table(call: &Call) -> Result<Dynamic> {
         "left_out": made.left_out,
         "lost": made.lost,
         "compared": made.compared,
-        "checked": ["structure", "content", "integrity"],
     });
     let mut evidence = facts.clone();
     evidence["backup"] = json!(backup.0.path());
     evidence["database"] = json!(target.to_string());
     let rows = crate::units::count(made.rows, "row");
-    call.evidence(
+    let extent = Extent { tables: 1, rows: made.rows, ..Extent::default() };
+    call.verified(
         format!("{rows} of {} into {target}; {} other things are unchanged", made.table, made.compared),
         evidence,
+        &Verified::held(&[Level::Structure, Level::Content, Level::Integrity], extent),
     );
     Ok(from_json(facts))
 }

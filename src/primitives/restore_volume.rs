@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::paths::path_text;
 use super::{Call, Effect, Group, Primitive};
+use crate::compare::{Extent, Level, Verified};
 use crate::docker::{self, VolumeOptions};
 use crate::error::Result;
 use crate::files;
@@ -61,10 +62,12 @@ fn restore_volume(call: &Call) -> Result<Dynamic> {
         "new": restored.new,
         "entries": restored.tree.entries,
         "bytes": restored.tree.bytes,
-        "checked": ["file", "parse", "restore", "content"],
     });
     let entries = units::count(restored.tree.entries, "file");
-    call.evidence(format!("{entries} of {path} are in volume {name}, and were read back"), facts.clone());
+    let extent = Extent { files: restored.tree.entries, bytes: restored.tree.bytes, ..Extent::default() };
+    let levels = [Level::File, Level::Parse, Level::Restore, Level::Content];
+    let told = format!("{entries} of {path} are in volume {name}, and were read back");
+    call.verified(told, facts.clone(), &Verified::held(&levels, extent));
     Ok(from_json(facts))
 }
 

@@ -63,10 +63,9 @@ impl Side {
         run: Arc<Run>,
         scope: &Scope,
         rows: bool,
-        passwords: bool,
         progress: Progress,
     ) -> Result<(compare::Fingerprint, Rows)> {
-        if passwords && !matches!(self, Side::Database(Database::Postgres(_))) {
+        if scope.passwords && !matches!(self, Side::Database(Database::Postgres(_))) {
             return Err(Error::new(Kind::Usage, "passwords can only be compared between two PostgreSQL databases")
                 .hint("no backup and no fingerprint holds them"));
         }
@@ -77,7 +76,7 @@ impl Side {
                 Ok((print, Rows::of_backup(backup)))
             }
             Side::Database(Database::Postgres(database)) => {
-                let (tables, matviews) = (&scope.tables, scope.matviews);
+                let (tables, matviews, passwords) = (&scope.tables, scope.matviews, scope.passwords);
                 let held = postgres::hold(&database.address, tables, matviews, passwords, &progress, &run.ledger);
                 let (print, reader) = held.await?;
                 if rows {

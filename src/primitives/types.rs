@@ -229,7 +229,7 @@ fn comparisons(engine: &mut Engine) {
     engine.register_get("not_used", |c: &mut Comparison| c.not_used());
     engine.register_type_with_name::<Inspection>("Inspection");
     engine.register_fn("to_string", |i: &mut Inspection| i.to_string());
-    engine.register_get("whole", |i: &mut Inspection| i.seen().is_some());
+    engine.register_get("whole", |i: &mut Inspection| i.whole());
     engine.register_get("proven", |i: &mut Inspection| i.proven());
     engine.register_get("manifest", |i: &mut Inspection| i.proven());
     engine.register_get("summary", |i: &mut Inspection| i.to_string());

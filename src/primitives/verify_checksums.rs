@@ -4,6 +4,7 @@ use rhai::Dynamic;
 
 use super::handles::Verification;
 use super::{Call, Effect, Group, Primitive};
+use crate::compare::Level;
 use crate::error::Result;
 use crate::files::{checksums, shown};
 
@@ -36,10 +37,11 @@ check_eq("the change is seen", verify_checksums(list).changed, ["a.csv"]);
 fn verify_checksums(call: &Call) -> Result<Dynamic> {
     let list = call.path(0)?;
     let name = shown(&list);
-    let found = call.on_thread_with(&format!("verify {name}"), move |progress, cancel| {
-        checksums::verify_checksums(&list, progress, cancel)
+    let (found, bytes) = call.on_thread_with(&format!("verify {name}"), move |progress, cancel| {
+        Ok((checksums::verify_checksums(&list, progress, cancel)?, progress.done()))
     })?;
     let found = Verification::from(found);
-    call.evidence(format!("{name}: {}", found.summary()), found.facts("path", &name));
+    let verified = found.verified(&[Level::File], bytes);
+    call.verified(format!("{name}: {}", found.summary()), found.facts("path", &name), &verified);
     Ok(Dynamic::from(found))
 }

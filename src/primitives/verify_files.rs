@@ -4,6 +4,7 @@ use rhai::Dynamic;
 
 use super::handles::Verification;
 use super::{Call, Effect, Group, Primitive};
+use crate::compare::Level;
 use crate::error::Result;
 use crate::files::{held, shown};
 
@@ -36,12 +37,15 @@ check_eq("the change is seen", verify_files(made.path, work + "/models").changed
 fn verify_files(call: &Call) -> Result<Dynamic> {
     let (archive, folder) = (call.path(0)?, call.path(1)?);
     let (from, name) = (shown(&archive), shown(&folder));
-    let found = call.on_thread_with(&format!("verify {name}"), move |progress, cancel| {
-        held::verify_files(&archive, &folder, progress, cancel)
+    let (found, bytes) = call.on_thread_with(&format!("verify {name}"), move |progress, cancel| {
+        Ok((held::verify_files(&archive, &folder, progress, cancel)?, progress.done()))
     })?;
     let found = Verification::from(found);
     let mut facts = found.facts("folder", &name);
     facts["archive"] = from.clone().into();
-    call.evidence(format!("{name} against {from}: {}", found.summary()), facts);
+    let verified = found
+        .verified(&[Level::Structure, Level::Content], bytes)
+        .without("the archive itself", "only its inventory was read: the archive was, when it was unpacked");
+    call.verified(format!("{name} against {from}: {}", found.summary()), facts, &verified);
     Ok(Dynamic::from(found))
 }

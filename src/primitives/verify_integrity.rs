@@ -52,8 +52,10 @@ fn verify(call: &Call) -> Result<Integrity> {
         }
         Database::Sqlite(database, _) => call.on_thread(move |cancel| sqlite::verify_integrity(&database, cancel))?,
     };
+    let read = working.progress.done();
     drop(working);
+    let verified = found.verified(read);
     let found = Integrity::from(found);
-    call.evidence(found.to_string(), found.facts());
+    call.verified(found.to_string(), found.facts(), &verified);
     Ok(found)
 }

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::handles::BackupSet;
 use super::{Effect, Group, Primitive};
+use crate::compare::{Extent, Level, Verified};
 use crate::units;
 
 pub(super) const VERIFY_SET: Primitive = Primitive {
@@ -32,12 +33,13 @@ check_eq("the change is seen", set.verify_set().problems[0], "notes.txt does not
         let name = set.0.name.clone();
         call.accessed(&set.0.folder);
         let trust = Arc::clone(&call.run().options.trust);
-        let (files, problems) = call.on_thread_with(&format!("verify {name}"), move |progress, cancel| {
+        let components = set.0.metadata.as_ref().map_or(0, |metadata| metadata.components.len() as u64);
+        let (files, problems, bytes) = call.on_thread_with(&format!("verify {name}"), move |progress, cancel| {
             let (files, mut problems) = set.0.verify(progress, cancel)?;
             if !trust.is_empty() {
                 problems.extend(set.0.signed_by(&trust).err().map(|error| error.to_string()));
             }
-            Ok((files, problems))
+            Ok((files, problems, progress.done()))
         })?;
         let summary = match problems.as_slice() {
             [] => format!("{} match their checksums", units::count(files, "file")),
@@ -45,7 +47,12 @@ check_eq("the change is seen", set.verify_set().problems[0], "notes.txt does not
             [first, ..] => format!("{first}, and {} more", problems.len() - 1),
         };
         let facts = json!({ "set": name, "intact": problems.is_empty(), "files": files, "problems": problems });
-        call.evidence(format!("{name}: {summary}"), facts);
+        let extent = Extent { components, files, bytes, ..Extent::default() };
+        let verified = Verified::held(&[Level::File], extent).only_if(problems.is_empty()).without(
+            "what the components hold",
+            "their bytes were compared with the list; inspect_backup and restore open them",
+        );
+        call.verified(format!("{name}: {summary}"), facts, &verified);
         let mut map = Map::new();
         map.insert("intact".into(), problems.is_empty().into());
         map.insert("files".into(), files.cast_signed().into());

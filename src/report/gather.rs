@@ -5,9 +5,10 @@ use serde_json::Value;
 use super::text::{block, line};
 use super::{
     Announced, Check, Counts, Coverage, Evidence, Leftover, Measure, Message, NOT_RECORDED, Note, Objective, Parameter,
-    Report, Skipped, Source, Status, Step, failure,
+    Report, Skipped, Source, Status, Step, failure, levels,
 };
 use crate::compare::rows::{RowDifference, TableRows};
+use crate::compare::{Extent, Level};
 use crate::run::{Event, Moment, Verdict, exit};
 
 pub(super) fn report(moments: &[Moment]) -> Report {
@@ -22,6 +23,8 @@ pub(super) fn report(moments: &[Moment]) -> Report {
     report.verified =
         passed > 0 && failed == 0 && !report.dry_run && matches!(report.status, Status::Passed | Status::Leftovers);
     report.coverage = report.evidence.iter().filter_map(coverage).collect();
+    report.levels = levels::of(&report);
+    report.extent = levels::extent(&report);
     report
 }
 
@@ -44,6 +47,8 @@ fn empty() -> Report {
         skipped: Vec::new(),
         objectives: Vec::new(),
         measures: Vec::new(),
+        levels: Vec::new(),
+        extent: Extent::default(),
         coverage: Vec::new(),
         steps: Vec::new(),
         evidence: Vec::new(),
@@ -166,7 +171,10 @@ fn status(report: &Report) -> Status {
 /// Reads how far something was verified from facts that say so: `checked`, `not_checked`, `ignored`.
 fn coverage(evidence: &Evidence) -> Option<Coverage> {
     let list = |key: &str| evidence.facts.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let levels = evidence.facts.get("checked")?.as_array()?;
+    evidence.facts.get("checked")?.as_array()?;
+    let levels =
+        |key: &str| list(key).iter().filter_map(|level| serde_json::from_value::<Level>(level.clone()).ok()).collect();
+    let extent = evidence.facts.get("extent").cloned().unwrap_or_default();
     let note = |what: String, text: String| Note { what, text };
     let not_checked = list("not_checked").iter().map(|e| note(shown(&e[0]), shown(&e[1])));
     let ignored = list("ignored").iter().map(|e| {
@@ -182,7 +190,9 @@ fn coverage(evidence: &Evidence) -> Option<Coverage> {
     Some(Coverage {
         primitive: evidence.primitive.clone(),
         summary: evidence.summary.clone(),
-        levels: levels.iter().map(shown).collect(),
+        levels: levels("checked"),
+        failed: levels("failed"),
+        extent: serde_json::from_value(extent).unwrap_or_default(),
         differences: differences.collect(),
         rows: rows(&evidence.facts),
         not_checked: not_checked.collect(),

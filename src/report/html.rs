@@ -4,8 +4,9 @@
 
 use std::fmt::Write;
 
-use super::words::{LEVELS, facts_in_words, outcome_word};
-use super::{Coverage, Mood, Note, Report, Step, failure, text};
+use super::words::{facts_in_words, outcome_word};
+use super::{Coverage, Mood, Note, Reached, Report, Step, failure, levels, text};
+use crate::compare::Level;
 use crate::units;
 
 /// How much of one fact is shown.
@@ -67,8 +68,14 @@ fn failures(report: &Report) -> String {
 }
 
 fn verified(report: &Report) -> String {
-    let headings: Vec<_> = std::iter::once("what").chain(LEVELS).collect();
-    let mut out = table(&headings, report.coverage.iter().map(|c| levels(report, c)));
+    if report.coverage.is_empty() {
+        return String::new();
+    }
+    let mut out = table(&["level", "result", "asked by", ""], report.levels.iter().map(reached));
+    out += &element("p", "", &format!("Touched: {}", escaped(&report.touched())));
+    let names = Level::ALL.map(|level| level.to_string());
+    let headings: Vec<_> = std::iter::once("what").chain(names.iter().map(String::as_str)).chain(["touched"]).collect();
+    out += &table(&headings, report.coverage.iter().map(|c| levels(report, c)));
     for (title, headings, notes) in report.coverage_notes() {
         out += &element("h3", "", title);
         out += &table(&headings, notes.into_iter().map(|Note { what, text }| [cell("", &what), cell("", &text)]));
@@ -79,10 +86,23 @@ fn verified(report: &Report) -> String {
 fn levels(report: &Report, coverage: &Coverage) -> Vec<String> {
     let step = report.path(coverage.step);
     let what = cell("", format!("{step}\n{}: {}", coverage.primitive, coverage.summary).trim_start());
-    let reached = |level: &str| {
-        if coverage.levels.iter().any(|l| l == level) { cell("good", "✓") } else { cell("dim", "–") }
+    let marks = Level::ALL.map(|level| mark(coverage.outcome(level), ""));
+    std::iter::once(what).chain(marks).chain([cell("", &coverage.extent.to_string())]).collect()
+}
+
+fn reached(reached: &Reached) -> [String; 4] {
+    let Reached { level, result, by, why } = reached;
+    [cell("", &level.to_string()), mark(*result, result.word()), cell("dim", &by.join("\n")), cell("", why)]
+}
+
+/// Writes a cell with the mark of what came of a level, and a word.
+fn mark(result: levels::Outcome, word: &str) -> String {
+    let (class, sign) = match result {
+        levels::Outcome::Held => ("good", "✓"),
+        levels::Outcome::Failed => ("bad", "✗"),
+        levels::Outcome::NotChecked => ("dim", "–"),
     };
-    std::iter::once(what).chain(LEVELS.into_iter().map(reached)).collect()
+    cell(class, format!("{sign} {word}").trim_end())
 }
 
 fn checks(report: &Report) -> String {

@@ -11,7 +11,9 @@
 //! | `checks` | `name`, `passed`, `detail`, `step` |
 //! | `skipped` | `name`, `why`, `step` |
 //! | `objectives`, `measures` | `name`, `seconds`, and for objectives `limit`, `passed` |
-//! | `coverage` | `primitive`, `summary`, `levels`, `differences`, `rows`, `not_checked`, `ignored`, `lawful`, `in_no_dump` and `not_used` (each `what`, `text`), `step` |
+//! | `levels` | one entry for each of the six, in their order: `level`, `result` (`held`, `failed` or `not_checked`), `by` (the verbs that asked for it, with their steps), `why` (what does not hold, or why nothing asked) |
+//! | `extent` | how much was touched: `components`, `files`, `tables`, `columns`, `rows`, `bytes`; what several verbs read counts once |
+//! | `coverage` | call by call: `primitive`, `summary`, `levels` (asked for), `failed` (of these), `extent`, `differences`, `rows`, `not_checked`, `ignored`, `lawful`, `in_no_dump` and `not_used` (each `what`, `text`), `step` |
 //! | `steps` | `id`, `parent`, `depth`, `name`, `started` (seconds since the run began), `seconds`, `outcome`, `detail` |
 //! | `evidence` | `primitive`, `summary`, `facts`, `step` |
 //! | `announced` | what a dry run would do: `primitive`, `text`, `step` |
@@ -62,13 +64,15 @@ mod tests {
         assert_eq!(
             keys.join(" "),
             "format version run script tool dry_run started ended seconds status verified exit_code verdict counts \
-             failures checks skipped objectives measures coverage steps evidence announced messages leftovers \
+             failures checks skipped objectives measures levels extent coverage steps evidence announced messages leftovers \
              parameters sources"
         );
         for key in keys {
             assert!(manual.contains(&format!("`{key}`")), "{key} is not documented");
         }
-        for list in ["checks", "skipped", "objectives", "coverage", "steps", "evidence", "leftovers", "parameters"] {
+        for list in
+            ["checks", "skipped", "objectives", "levels", "coverage", "steps", "evidence", "leftovers", "parameters"]
+        {
             for key in document[list][0].as_object().unwrap_or_else(|| panic!("{list} is empty")).keys() {
                 assert!(manual.contains(&format!("`{key}`")), "{list}.{key} is not documented");
             }
@@ -82,6 +86,14 @@ mod tests {
         assert_eq!(document["exit_code"], 0);
         assert_eq!(document["coverage"][0]["levels"], serde_json::json!(["restore", "structure", "content"]));
         assert_eq!(document["coverage"][0]["not_checked"][0]["what"], "integrity");
+        assert_eq!(
+            document["levels"][4],
+            serde_json::json!({
+                "level": "content", "result": "held", "by": ["drill › compare: compare"], "why": ""
+            })
+        );
+        assert_eq!(document["levels"][5]["why"], "nothing in this run asked for it");
+        assert_eq!(document["extent"]["columns"], 85);
         assert_eq!(document["steps"][1]["parent"], 1);
     }
 

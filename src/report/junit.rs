@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use quick_junit::{NonSuccessKind, Property, TestCase, TestCaseStatus, TestSuite, XmlString};
 
-use super::{Check, Leftover, Objective, Report, Skipped, Status, failure};
+use super::{Check, Leftover, Objective, Reached, Report, Skipped, Status, failure};
 use crate::error::{Error, Kind, Result};
 use crate::run::ScriptFailure;
 use crate::units;
@@ -48,6 +48,16 @@ fn properties(report: &Report) -> Vec<Property> {
         Property::new("verdict", report.verdict.as_str()),
         Property::new("verified", report.verified.to_string()),
     ];
+    if !report.coverage.is_empty() {
+        let told = |r: &Reached| {
+            [r.result.word(), &r.why].into_iter().filter(|t| !t.is_empty()).collect::<Vec<_>>().join(": ")
+        };
+        all.extend(report.levels.iter().map(|r| Property::new(format!("level.{}", r.level), told(r))));
+        all.push(Property::new("coverage", report.touched()));
+        all.extend(
+            report.not_checked().iter().map(|n| Property::new(format!("not_checked.{}", n.what), n.text.as_str())),
+        );
+    }
     all.extend(report.parameters.iter().map(|p| Property::new(format!("parameter.{}", p.name), p.value.as_str())));
     all.extend(report.sources.iter().map(|s| Property::new(format!("sha256.{}", s.file), s.sha256.as_str())));
     all
@@ -158,6 +168,14 @@ mod tests {
             <property name="tool" value="runner 0.1.0"/>
             <property name="verdict" value="passed: 2 checks, 1 skipped"/>
             <property name="verified" value="true"/>
+            <property name="level.file" value="not checked: nothing in this run asked for it"/>
+            <property name="level.parse" value="not checked: nothing in this run asked for it"/>
+            <property name="level.restore" value="held"/>
+            <property name="level.structure" value="held"/>
+            <property name="level.content" value="held"/>
+            <property name="level.integrity" value="not checked: nothing in this run asked for it"/>
+            <property name="coverage" value="12 tables, 85 columns, 1,000,000 rows, 117.0 MB"/>
+            <property name="not_checked.integrity" value="amcheck is not installed"/>
             <property name="parameter.backups" value="/srv/backups"/>
             <property name="parameter.image" value="postgres:15"/>
             <property name="sha256.scripts/drill.rhai" value="9c41"/>

@@ -3,8 +3,9 @@
 //! Names come from databases that may be hostile, so every text is escaped: no link, image, mention or tag of theirs
 //! comes to life, and no cell breaks its table.
 
-use super::words::{LEVELS, facts_in_words, outcome_word};
-use super::{Coverage, Mood, Note, Report, Step, failure, text};
+use super::words::{facts_in_words, outcome_word};
+use super::{Coverage, Mood, Note, Reached, Report, Step, failure, levels, text};
+use crate::compare::Level;
 use crate::units;
 
 /// How much of one fact is shown.
@@ -48,9 +49,11 @@ fn verified(report: &Report) -> String {
     if report.coverage.is_empty() {
         return String::new();
     }
-    let mut headings = vec!["what"];
-    headings.extend(LEVELS);
     let mut out = String::from("## What was verified, and how far\n\n");
+    out += &table(&["level", "result", "asked by", ""], report.levels.iter().map(reached));
+    out += &format!("\nTouched: {}\n\n", escaped(&report.touched()));
+    let names = Level::ALL.map(|level| level.to_string());
+    let headings: Vec<_> = std::iter::once("what").chain(names.iter().map(String::as_str)).chain(["touched"]).collect();
     out += &table(&headings, report.coverage.iter().map(|c| levels(report, c)));
     for (title, headings, notes) in report.coverage_notes() {
         out += &format!("\n**{title}**\n\n");
@@ -62,8 +65,23 @@ fn verified(report: &Report) -> String {
 fn levels(report: &Report, coverage: &Coverage) -> Vec<String> {
     let what = [report.path(coverage.step), coverage.primitive.clone(), coverage.summary.clone()];
     let what: Vec<_> = what.into_iter().filter(|part| !part.is_empty()).collect();
-    let reached = |level: &&str| if coverage.levels.iter().any(|l| l == level) { "✓" } else { "–" }.to_owned();
-    std::iter::once(escaped(&what.join(": "))).chain(LEVELS.iter().map(reached)).collect()
+    let marks = Level::ALL.map(|level| mark_of(coverage.outcome(level)).to_owned());
+    std::iter::once(escaped(&what.join(": "))).chain(marks).chain([escaped(&coverage.extent.to_string())]).collect()
+}
+
+/// One level of the run: what came of it, who asked for it, and what is wrong or why nobody did.
+fn reached(reached: &Reached) -> [String; 4] {
+    let Reached { level, result, by, why } = reached;
+    let result_word = format!("{} {}", mark_of(*result), result.word());
+    [level.to_string(), result_word, escaped(&by.join("; ")), escaped(why)]
+}
+
+fn mark_of(result: levels::Outcome) -> &'static str {
+    match result {
+        levels::Outcome::Held => "✓",
+        levels::Outcome::Failed => "✗",
+        levels::Outcome::NotChecked => "–",
+    }
 }
 
 fn checks(report: &Report) -> String {
@@ -244,9 +262,20 @@ mod tests {
 
 ## What was verified, and how far
 
-| what | file | parse | restore | structure | content | integrity |
-| --- | --- | --- | --- | --- | --- | --- |
-| drill › compare: compare: 12 tables, 1,000,000 rows | – | – | ✓ | ✓ | ✓ | – |
+| level | result | asked by |  |
+| --- | --- | --- | --- |
+| file | – not checked |  | nothing in this run asked for it |
+| parse | – not checked |  | nothing in this run asked for it |
+| restore | ✓ held | drill › compare: compare |  |
+| structure | ✓ held | drill › compare: compare |  |
+| content | ✓ held | drill › compare: compare |  |
+| integrity | – not checked |  | nothing in this run asked for it |
+
+Touched: 12 tables, 85 columns, 1,000,000 rows, 117.0 MB
+
+| what | file | parse | restore | structure | content | integrity | touched |
+| --- | --- | --- | --- | --- | --- | --- | --- |
+| drill › compare: compare: 12 tables, 1,000,000 rows | – | – | ✓ | ✓ | ✓ | – | 12 tables, 85 columns, 1,000,000 rows, 117.0 MB |
 
 **Not checked**
 

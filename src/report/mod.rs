@@ -6,6 +6,7 @@ mod gather;
 mod html;
 mod json;
 mod junit;
+pub mod levels;
 mod markdown;
 #[cfg(test)]
 mod samples;
@@ -15,9 +16,11 @@ mod words;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::compare::{Extent, Level};
 use crate::run::{Moment, Outcome, ScriptFailure};
 
 pub use format::Format;
+pub use levels::Reached;
 pub use words::{Mood, facts_in_words};
 
 /// What a report says where the journal does not.
@@ -60,7 +63,11 @@ pub struct Report {
     pub objectives: Vec<Objective>,
     /// Everything that was measured.
     pub measures: Vec<Measure>,
-    /// How far databases and backups were verified.
+    /// What came of each level of verification.
+    pub levels: Vec<Reached>,
+    /// How much was touched.
+    pub extent: Extent,
+    /// How far databases and backups were verified, call by call.
     pub coverage: Vec<Coverage>,
     /// The steps, each after its parent.
     pub steps: Vec<Step>,
@@ -172,8 +179,12 @@ pub struct Coverage {
     pub primitive: String,
     /// What it found, in one line.
     pub summary: String,
-    /// The levels it reached: `file`, `parse`, `restore`, `structure`, `content`, `integrity`.
-    pub levels: Vec<String>,
+    /// The levels that it asked for.
+    pub levels: Vec<Level>,
+    /// Those of them that do not hold.
+    pub failed: Vec<Level>,
+    /// How much it touched.
+    pub extent: Extent,
     /// Where the two sides differ.
     pub differences: Vec<Note>,
     /// The rows that differ, below their table and how many there are; never their values.

@@ -65,7 +65,9 @@ fn drill(differences: bool) -> Vec<Moment> {
             {"table": HOSTILE, "key": {"id": "17"}, "change": "missing", "columns": [], "times": 1},
             {"table": HOSTILE, "key": {"id": HOSTILE}, "change": "changed", "columns": ["name", HOSTILE], "times": 1},
         ]) } else { json!([]) },
-        "checked": ["restore", "structure", "content"], "not_checked": [["integrity", "amcheck is not installed"]],
+        "checked": ["restore", "structure", "content"], "failed": if differences { json!(["content"]) } else { json!([]) },
+        "extent": {"tables": 12, "columns": 85, "rows": 1_000_000, "bytes": 117_000_000},
+        "not_checked": [["integrity", "amcheck is not installed"]],
     });
     vec![
         started(false),

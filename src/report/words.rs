@@ -2,12 +2,9 @@
 
 use jiff::Timestamp;
 
-use super::{Counts, Coverage, NOT_RECORDED, Note, Report, Status, Step, gather};
+use super::{Counts, Coverage, NOT_RECORDED, Note, Report, Status, Step, gather, levels};
 use crate::run::Outcome;
 use crate::units;
-
-/// The levels of verification, each standing on the ones before.
-pub(super) const LEVELS: [&str; 6] = ["file", "parse", "restore", "structure", "content", "integrity"];
 
 /// How many differences a page lists; the JSON report has all of them.
 const DIFFERENCES_SHOWN: usize = 100;
@@ -45,7 +42,7 @@ impl Report {
         let mut lists = vec![
             ("Differences", ["object", "what became of it"], differences),
             ("Rows that differ", ["row", "what became of it"], all(|c| &c.rows)),
-            ("Not checked", ["what", "why"], all(|c| &c.not_checked)),
+            ("Not checked", ["what", "why"], self.not_checked().into_iter().cloned().collect()),
             ("Declared lawful", ["what", "why"], all(|c| &c.ignored)),
             ("Declared lawful, not needed", ["object", ""], all(|c| &c.not_used)),
             ("Differs without damage", ["what", "why"], all(|c| &c.lawful)),
@@ -53,6 +50,30 @@ impl Report {
         ];
         lists.retain(|(_, _, notes)| !notes.is_empty());
         lists
+    }
+
+    /// Returns what came of the levels and how much was touched, as names and texts; nothing where nothing was asked for.
+    pub fn reach(&self) -> Vec<(&'static str, String)> {
+        let touched = self.extent.to_string();
+        let levels = levels::in_words(self).map(|text| ("levels", text));
+        levels.into_iter().chain((!touched.is_empty()).then_some(("coverage", touched))).collect()
+    }
+
+    /// Says how much was touched.
+    pub(super) fn touched(&self) -> String {
+        let touched = self.extent.to_string();
+        if touched.is_empty() { "nothing that could be counted".to_owned() } else { touched }
+    }
+
+    /// Returns what was not checked and why, each once.
+    pub fn not_checked(&self) -> Vec<&Note> {
+        let mut notes: Vec<&Note> = Vec::new();
+        for note in self.coverage.iter().flat_map(|c| &c.not_checked) {
+            if !notes.contains(&note) {
+                notes.push(note);
+            }
+        }
+        notes
     }
 
     /// Returns which run this was, as names and texts.
@@ -146,8 +167,10 @@ pub(super) fn outcome_word(outcome: Option<Outcome>) -> &'static str {
 
 /// Returns facts in words, but for those that tell the coverage.
 pub fn facts_in_words(facts: &serde_json::Value) -> Vec<String> {
-    const COVERAGE: [&str; 9] = [
+    const COVERAGE: [&str; 11] = [
         "checked",
+        "failed",
+        "extent",
         "not_checked",
         "ignored",
         "differences",

@@ -333,6 +333,12 @@ fn damage(id: &str, copy: &Copied) {
         "C05" => copy.flip(size * 3 / 4),
         "C06" => copy.alone().flip(2),
         "C07" => copy.change(|bytes| bytes.extend_from_slice(b"garbage")),
+        "C09" => {
+            // Behind the head of what zlib packed last.
+            let packed = memchr::memmem::rfind(&copy.bytes(), b"\x78\x9c").unwrap();
+            copy.alone().flip(packed + 4);
+        }
+        "C10" => copy.alone().cut(size - 1),
         "C08" => copy.without_manifest().flip(size * 3 / 4),
         _ => panic!("nobody knows {id}"),
     }

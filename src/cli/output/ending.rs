@@ -22,9 +22,14 @@ pub fn write(report: &Report, places: &Places, level: Level, look: Look) -> Stri
     let mut lines = vec![headline(report, look)];
     if level != Level::Quiet {
         lines.push(format!("  {}", basis(report)));
+        lines.extend(report.reach().iter().map(|(label, text)| noted(look, label, text)));
         lines.extend(report.skipped.iter().map(|s| noted(look, "not checked", &format!("{}: {}", s.name, s.why))));
-        let open = report.coverage.iter().flat_map(|c| &c.not_checked);
-        lines.extend(open.map(|note| noted(look, "not checked", &format!("{}: {}", note.what, note.text))));
+        lines.extend(
+            report
+                .not_checked()
+                .iter()
+                .map(|note| noted(look, "not checked", &format!("{}: {}", note.what, note.text))),
+        );
     }
     lines.extend(report.leftovers.iter().map(|leftover| left_behind(leftover, look)));
     if level != Level::Quiet {

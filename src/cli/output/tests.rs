@@ -451,6 +451,7 @@ fn the_closing_block_says_what_is_left_and_what_to_do_next() {
         "\
 FAILED: 1 of 3 checks
   2 of 3 checks and objectives hold; 1 could not be made; 4 steps in 12.0s
+  levels: file; not checked: parse, restore, structure, content, integrity
   not checked: amcheck: not installed
   left behind: container rn-x: the engine went away
     remove it with: docker rm -f rn-x

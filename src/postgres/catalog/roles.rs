@@ -1,13 +1,15 @@
 //! The roles that a database's objects name: their attributes, settings, memberships and rights on parameters.
 
 use std::collections::BTreeSet;
+use std::sync::OnceLock;
 
-use sha2::{Digest, Sha256};
+use ring::hmac;
+use ring::rand::SystemRandom;
 use tokio_postgres::{Error, Row};
 
 use super::{Snapshot, labels, setting};
 use crate::compare::{Aspect, Fingerprint};
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::postgres::lexer::quoted;
 
 /// The named roles and those that they are members of.
@@ -17,7 +19,7 @@ const CLOSURE: &str = "with recursive named(oid) as ( \
 
 /// Adds what makes the roles and those that they are members of. PostgreSQL's own roles, which start with `pg_`, are the
 /// same everywhere. Of the one that initdb made only the attributes count: its settings, comment and password are the
-/// server's. With `passwords`, eight digits of a digest tell whether the stored verifiers are the same.
+/// server's. With `passwords`, eight digits of a keyed digest tell whether the stored verifiers are the same.
 pub(in crate::postgres) async fn roles(
     snapshot: &Snapshot,
     named: &BTreeSet<String>,
@@ -102,13 +104,23 @@ async fn verifiers(snapshot: &Snapshot, names: &[&str], print: &mut Fingerprint)
         let value = match row.get::<_, Option<&str>>(1) {
             None => "PASSWORD none".to_owned(),
             Some(verifier) => {
-                let digest = Sha256::digest(verifier.as_bytes());
-                digest[..4].iter().fold("PASSWORD masked ".to_owned(), |text, byte| format!("{text}{byte:02x}"))
+                let tag = hmac::sign(key()?, verifier.as_bytes());
+                tag.as_ref()[..4].iter().fold("PASSWORD masked ".to_owned(), |text, byte| format!("{text}{byte:02x}"))
             }
         };
         print.add(Aspect::Undumped, format!("ROLE {}", row.get::<_, &str>(0)), value);
     }
     Ok(())
+}
+
+/// Returns a key that only this process has. Without one, whoever reads a report could try guesses of the password
+/// against the digits.
+fn key() -> Result<&'static hmac::Key> {
+    static KEY: OnceLock<Option<hmac::Key>> = OnceLock::new();
+    let key = KEY.get_or_init(|| hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).ok());
+    key.as_ref().ok_or_else(|| {
+        crate::error::Error::new(Kind::Io, "the system gives no random numbers to compare passwords with")
+    })
 }
 
 /// Returns a role's attributes as CREATE ROLE takes them.

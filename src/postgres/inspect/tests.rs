@@ -216,3 +216,67 @@ async fn an_inspection_stops_when_asked() {
     let error = inspect(&original.path, &Progress::default(), &cancel).unwrap_err();
     assert_eq!(error.kind(), Kind::Interrupted);
 }
+
+/// Archives are read on a thread of the runtime's, as everywhere.
+async fn look_aside(path: &Path) -> Result<Inspection> {
+    let path = path.to_owned();
+    tokio::task::spawn_blocking(move || look(&path)).await.unwrap()
+}
+
+#[tokio::test]
+async fn an_archive_is_read_to_its_end_also_without_a_manifest() {
+    let mut original = Original::dump("a.dump").await;
+    let found = look_aside(&original.path).await.unwrap();
+    assert_eq!(found.checked, [Level::File, Level::Parse]);
+    assert_eq!(found.agreed_with, ["manifest", "checksum", "fingerprint"]);
+    assert_eq!((found.rows["public.big"], found.rows["public.small"]), (120_000, 2));
+
+    let mut alone = |change: &dyn Fn(&mut Vec<u8>)| {
+        let path = original.copied();
+        std::fs::remove_file(manifest_path(&path)).unwrap();
+        std::fs::remove_file(checksum_path(&path)).unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        change(&mut bytes);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    };
+    let found = look_aside(&alone(&|_| ())).await.unwrap();
+    assert!(found.whole() && found.agreed_with.is_empty() && found.rows["public.big"] == 120_000);
+    for keep in [1, 2, 3] {
+        let cut = alone(&|bytes| bytes.truncate(bytes.len() * keep / 4));
+        let said = look_aside(&cut).await.unwrap_err();
+        assert_eq!(said.kind(), Kind::Damaged, "cut at {keep}/4: {said}");
+        assert!(said.to_string().contains("could not read the archive"), "cut at {keep}/4: {said}");
+    }
+    let cut = alone(&|bytes| bytes.truncate(bytes.len() - 1));
+    assert_eq!(look_aside(&cut).await.unwrap_err().kind(), Kind::Damaged, "the last byte");
+    for at in [4, 3, 2] {
+        let flipped = alone(&|bytes| {
+            let at = bytes.len() * at / 5;
+            bytes[at] ^= 1;
+        });
+        assert_eq!(look_aside(&flipped).await.unwrap_err().kind(), Kind::Damaged, "flipped at {at}/5");
+    }
+    // A later version in its head: not damaged, and not whole.
+    let later = alone(&|bytes| bytes[6] = 99);
+    let found = look_aside(&later).await.unwrap();
+    assert!(!found.whole(), "{:?}", found.checked);
+    assert!(
+        found.not_checked.iter().any(|(what, why)| what == "parse" && why.contains("unsupported version")),
+        "{found:?}"
+    );
+}
+
+#[tokio::test]
+async fn an_edited_archive_with_forged_lists_is_refused() {
+    let mut original = Original::dump("a.dump").await;
+    let path = original.forged(
+        |bytes| {
+            let at = memchr::memmem::find(bytes, b"CREATE SEQUENCE public.s\n    START WITH 1").unwrap();
+            bytes[at + b"CREATE SEQUENCE public.s\n    START WITH ".len()] = b'2';
+        },
+        |_| (),
+    );
+    let said = look_aside(&path).await.unwrap_err().to_string();
+    assert!(said.contains("SEQUENCE public.s"), "{said}");
+}

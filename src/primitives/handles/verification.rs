@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rhai::{Dynamic, Engine};
 
+use crate::compare::{Extent, Level, Verified};
 use crate::files::checksums::{self, Checked, Verdict};
 use crate::files::shown;
 
@@ -40,6 +41,13 @@ impl Verification {
             "unreadable": self.unreadable(),
             "extra": self.extra(),
         })
+    }
+
+    /// Returns what was verified: these levels, of every file that the list names.
+    pub(crate) fn verified(&self, levels: &[Level], bytes: u64) -> Verified {
+        let extent = Extent { files: self.files() as u64, bytes, ..Extent::default() };
+        let verified = Verified::held(levels, extent).only_if(self.intact());
+        self.unreadable().iter().fold(verified, |verified, file| verified.without(file, "it could not be read"))
     }
 
     /// Returns how many files the list names.

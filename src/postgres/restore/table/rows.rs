@@ -13,10 +13,10 @@ use crate::compare::RowSum;
 use crate::docker::Container;
 use crate::error::{Error, Kind, Result};
 use crate::postgres::Session;
+use crate::postgres::archive::Unpacking;
 use crate::postgres::dump_file::{self, Text};
 use crate::postgres::dump_text::{DumpReader, Event};
 use crate::postgres::restore::Checked;
-use crate::postgres::restore::archive::Unpacking;
 use crate::postgres::restore::load::TRAILER;
 
 /// Blocks of rows that wait for the server.

@@ -1,4 +1,4 @@
-//! pg_dump's own archives: pg_restore turns them into text, and our loader takes it from there.
+//! pg_dump's own archives: pg_restore turns them into text, and our readers take it from there.
 //!
 //! So an archive is read whole before the target is touched, and pg_restore never gets a connection to anything.
 
@@ -37,10 +37,15 @@ impl Unpacking {
         container: Option<&Container>,
         ledger: &Arc<Ledger>,
     ) -> Result<(Self, Text)> {
-        let (program, stdin, stdout) = match container {
-            Some(container) => inside(container, ledger).await?,
-            None => here()?,
-        };
+        let Some(container) = container else { return Self::start_here(file) };
+        let (program, stdin, stdout) = inside(container, ledger).await?;
+        let text = Box::new(SyncIoBridge::new(stdout));
+        Ok((Self { program, stdin, file: file.clone() }, text))
+    }
+
+    /// Starts the pg_restore of this machine and returns its text.
+    pub(super) fn start_here(file: &DumpFile) -> Result<(Self, Text)> {
+        let (program, stdin, stdout) = here()?;
         let text = Box::new(SyncIoBridge::new(stdout));
         Ok((Self { program, stdin, file: file.clone() }, text))
     }
@@ -58,12 +63,16 @@ impl Unpacking {
             }
         }
         let _ = self.stdin.shutdown().await; // the same
-        drop((self.stdin, blocks));
+        drop(self.stdin);
         let ended = match self.program {
             Started::Here(program) => program.finish().await,
             Started::Inside(program) => program.finish().await,
         };
-        ended.map_err(|e| unreadable(&self.file).caused_by_error(e))?;
+        ended.map_err(|e| unreadable(&self.file, e))?;
+        // What pg_restore did not ask for belongs to the file's digest all the same.
+        while let Some(block) = blocks.recv().await {
+            block.map_err(|e| Error::io("read", self.file.path(), &e))?;
+        }
         reading.await.map_err(|e| Error::new(Kind::Bug, "reading an archive panicked").because(&e))?;
         Ok(Sums::whole(&sums))
     }
@@ -105,7 +114,14 @@ fn no_pipes() -> Error {
     Error::new(Kind::Bug, "pg_restore was started without pipes")
 }
 
-fn unreadable(file: &DumpFile) -> Error {
+/// Says why pg_restore gave up: an archive of a later pg_dump is not damaged.
+fn unreadable(file: &DumpFile, cause: Error) -> Error {
     let path = file.path().display().to_string();
-    Error::new(Kind::Damaged, format!("could not read the archive {path}")).on(path)
+    let too_new = cause.causes().iter().any(|line| line.contains("unsupported version"));
+    let kind = if too_new { Kind::Missing } else { Kind::Damaged };
+    let error = Error::new(kind, format!("could not read the archive {path}")).on(path).caused_by_error(cause);
+    match too_new {
+        true => error.hint("a later pg_dump wrote it: use a pg_restore that is not older"),
+        false => error,
+    }
 }

@@ -70,16 +70,32 @@ impl Packer {
 
     /// Returns the member that unpacks to `raw`. Equal bytes give equal members: there is no time and no name in it.
     pub fn pack(&mut self, raw: &[u8]) -> Result<Vec<u8>> {
-        match self {
-            Self::Plain => Ok(raw.to_vec()),
-            Self::Zstd(compressor) => compressor.compress(raw).map_err(|e| failed(&e)),
-            Self::Gzip => {
-                let room = Vec::with_capacity(raw.len() / 3 + 64);
-                let mut encoder = GzBuilder::new().mtime(0).write(room, Compression::new(GZIP_LEVEL));
-                encoder.write_all(raw).and_then(|()| encoder.finish()).map_err(|e| failed(&e))
-            }
-        }
+        let mut member = Vec::new();
+        self.pack_into(raw, &mut member).map(|()| member)
     }
+
+    /// Makes `member` the one that unpacks to `raw`.
+    pub(super) fn pack_into(&mut self, raw: &[u8], member: &mut Vec<u8>) -> Result<()> {
+        match self {
+            Self::Plain => raw.clone_into(member),
+            Self::Zstd(compressor) => *member = compressor.compress(raw).map_err(|e| failed(&e))?,
+            Self::Gzip => gzip(raw, Compression::new(GZIP_LEVEL), raw.len() / 3 + 64, member)?,
+        }
+        Ok(())
+    }
+}
+
+/// Makes `member` the gzip member that holds `raw` as it is.
+pub(super) fn store_into(raw: &[u8], member: &mut Vec<u8>) -> Result<()> {
+    gzip(raw, Compression::none(), raw.len() + raw.len() / 1000 + 64, member)
+}
+
+fn gzip(raw: &[u8], level: Compression, room: usize, member: &mut Vec<u8>) -> Result<()> {
+    member.clear();
+    member.reserve(room);
+    let mut encoder = GzBuilder::new().mtime(0).write(member, level);
+    encoder.write_all(raw).and_then(|()| encoder.finish()).map_err(|e| failed(&e))?;
+    Ok(())
 }
 
 fn failed(cause: &io::Error) -> Error {

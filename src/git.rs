@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Kind, Result};
 use crate::files::atomic::{self, AtomicFile};
 use crate::files::checksums;
-use crate::files::digest::Digest;
+use crate::files::digest::{Digest, Hasher};
 use crate::files::{extract, shown, with_suffix};
 use crate::process::{self, Program};
 use crate::progress::Progress;
@@ -113,11 +114,10 @@ pub async fn bundle(repo: &Path, to: &Path) -> Result<Bundled> {
     let loose = loose(&git).await?;
     let head = head(&git).await?;
     let mut running = git.program(&["bundle", "create", "--quiet", "-", "--all"]).start()?;
-    if let Some(mut stdout) = running.stdout() {
-        let mut out = tokio::fs::File::from_std(file.file()?);
-        let copied = tokio::io::copy(&mut stdout, &mut out).await;
-        let flushed = tokio::io::AsyncWriteExt::flush(&mut out).await;
-        copied.and(flushed).map_err(|e| Error::io("write", to, &e))?;
+    let mut hasher = Hasher::default();
+    if let Some(stdout) = running.stdout() {
+        let out = tokio::fs::File::from_std(file.file()?);
+        write_out(stdout, out, &mut hasher).await.map_err(|e| Error::io("write", to, &e))?;
     }
     running.finish().await.map_err(|e| {
         let error = Error::new(Kind::Process, format!("could not bundle {}", shown(repo))).on(shown(repo));
@@ -125,8 +125,7 @@ pub async fn bundle(repo: &Path, to: &Path) -> Result<Bundled> {
     })?;
     verify(file.path()).await?;
     let refs = refs_of_bundle(file.path()).await?;
-    let sha256 = digest(file.path()).await?;
-    let size = file.path().metadata().map_err(|e| Error::io("read", to, &e))?.len();
+    let (size, sha256) = (hasher.bytes(), hasher.finish());
     let made_at = jiff::Timestamp::now();
     let manifest = Manifest { format: FORMAT.to_owned(), made_at, sha256, head, refs, loose };
     serde_json::to_writer_pretty(&mut listed, &manifest).map_err(|e| Error::io("write", &manifest_path, &e.into()))?;
@@ -308,6 +307,24 @@ async fn loose(git: &Git) -> Result<Loose> {
     let lfs = git.ask(&["rev-parse", "--path-format=absolute", "--git-path", "lfs/objects"]).await?;
     loose.lfs = Path::new(&lfs).is_dir();
     Ok(loose)
+}
+
+/// Writes what git says to a file, and digests it on its way.
+async fn write_out(
+    mut from: impl AsyncRead + Unpin,
+    mut out: tokio::fs::File,
+    hasher: &mut Hasher,
+) -> std::io::Result<()> {
+    let mut block = vec![0; 256 << 10];
+    loop {
+        match from.read(&mut block).await? {
+            0 => return out.flush().await,
+            n => {
+                hasher.update(&block[..n]);
+                out.write_all(&block[..n]).await?;
+            }
+        }
+    }
 }
 
 async fn digest(path: &Path) -> Result<Digest> {

@@ -6,7 +6,8 @@
 mod hostile_tars;
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::io::Read;
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -155,15 +156,14 @@ fn what_is_excluded_stays_out() {
 }
 
 #[test]
-fn named_parts_and_nothing_else_go_in_also_beside_the_archive_and_without_packing() {
+fn named_parts_and_nothing_else_go_in_also_beside_the_archive() {
     let root = tempfile::tempdir().unwrap();
     let folder = rich_folder(root.path());
     fs::write(folder.join("secret.key"), "not listed").unwrap();
     let parts = ["a.txt", "sub", "run.sh"].map(str::to_owned).to_vec();
-    let wanted = Wanted { parts, stored: true, ..Wanted::default() };
+    let wanted = Wanted { parts, ..Wanted::default() };
     let packed = folder.join("x.tar.gz");
-    let made = archive(&folder, &packed, &wanted, &Progress::default(), &CancellationToken::new()).unwrap();
-    assert!(made.size > made.raw_size, "stored: {made:?}");
+    archive(&folder, &packed, &wanted, &Progress::default(), &CancellationToken::new()).unwrap();
     let back = root.path().join("back");
     assert!(unpack(&packed, &back).unwrap().verified);
     assert_eq!(names(&back), ["a.txt", "run.sh", "sub"]);
@@ -174,6 +174,53 @@ fn named_parts_and_nothing_else_go_in_also_beside_the_archive_and_without_packin
     let inside = folder.join("sub/y.tar.gz");
     let refused = archive(&folder, &inside, &own, &Progress::default(), &CancellationToken::new()).unwrap_err();
     assert_eq!(refused.kind(), Kind::Refused);
+}
+
+#[test]
+fn what_is_packed_already_is_stored_and_links_cost_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path().join("s");
+    fs::create_dir(&folder).unwrap();
+    let mut noise = Vec::new();
+    fs::File::open("/dev/urandom").unwrap().take(8 << 20).read_to_end(&mut noise).unwrap();
+    fs::write(folder.join("model.pkl"), &noise).unwrap();
+    fs::hard_link(folder.join("model.pkl"), folder.join("newest.pkl")).unwrap();
+    let once = pack(&folder, &root.path().join("once.tar.gz")).unwrap();
+    assert!(once.size < 8_400_000, "{once:?}");
+    let full = root.path().join("full");
+    fs::create_dir(&full).unwrap();
+    fs::rename(&once.path, full.join("models.tar.gz")).unwrap();
+    let twice = pack(&full, &root.path().join("twice.tar.gz")).unwrap();
+    assert!(twice.size < once.size + once.size / 1000 + 1024, "{} of {}", twice.size, once.size);
+    let back = root.path().join("back");
+    assert_eq!(unpack(&twice.path, &back).unwrap().bytes, once.size);
+    let inner = unpack(&back.join("models.tar.gz"), &root.path().join("inner")).unwrap();
+    assert_eq!(fs::read(inner.folder.join("newest.pkl")).unwrap(), noise);
+}
+
+#[test]
+fn holes_stay_holes_and_take_no_room_in_the_archive() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path().join("s");
+    fs::create_dir(&folder).unwrap();
+    let disk = folder.join("disk.img");
+    let mut noise = vec![0; 1 << 20];
+    fs::File::open("/dev/urandom").unwrap().read_exact(&mut noise).unwrap();
+    let file = fs::File::create(&disk).unwrap();
+    file.set_len(256 << 20).unwrap();
+    file.write_all_at(&noise, 100_000_000).unwrap();
+    let made = pack(&folder, &root.path().join("s.tar.gz")).unwrap();
+    assert!(made.size < 4 << 20, "{made:?}");
+    let back = root.path().join("back");
+    unpack(&made.path, &back).unwrap();
+    assert_eq!(picture(&back), picture(&folder));
+    let copy = root.path().join("copy.img");
+    runner::files::listing::copy(&disk, &copy, &Progress::default(), &CancellationToken::new()).unwrap();
+    for path in [back.join("disk.img"), copy] {
+        let facts = path.metadata().unwrap();
+        assert_eq!(facts.len(), 256 << 20);
+        assert!(facts.blocks() * 512 < 4 << 20, "{} takes {} bytes", path.display(), facts.blocks() * 512);
+    }
 }
 
 #[test]

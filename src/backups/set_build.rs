@@ -1,6 +1,8 @@
 //! Making a backup set: under a name that nobody takes for a set, until everything in it is whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -65,7 +67,8 @@ impl Unfinished {
         Ok(path)
     }
 
-    /// Finishes the set: reads everything once for `checksums.txt`, writes the metadata and gives the folder its name.
+    /// Finishes the set: writes `checksums.txt` and the metadata and gives the folder its name. Only files whose digest
+    /// is not known from when they were written are read for it: what lies on the disk is proven by a verification.
     /// A set in which something failed gets a name that no tool takes for a set.
     pub fn finish(
         &self,
@@ -83,7 +86,10 @@ impl Unfinished {
                 Err(error) => errors.push(format!("{}: {error}", key(stem))),
             }
         }
-        let written = checksums::write_checksums(&self.folder, progress, cancel)?;
+        let mut known = Known::default();
+        stems.iter().for_each(|stem| known.learn(&self.folder, stem, self.file_of(stem).ok()));
+        let digest = |path: &Path, facts: &fs::Metadata| known.digest(path, facts);
+        let written = checksums::write_checksums_with(&self.folder, &digest, progress, cancel)?;
         let prefix = if errors.is_empty() { SET_PREFIX } else { FAILED_PREFIX };
         let name = format!("{prefix}{}", self.digits);
         let to = self.catalog.join(&name);
@@ -175,6 +181,55 @@ impl Unfinished {
     }
 }
 
+/// The digests that were made while files were written.
+#[derive(Default)]
+struct Known(HashMap<PathBuf, Made>);
+
+struct Made {
+    digest: Digest,
+    /// When it was written down. A file that was touched later is read.
+    at: Time,
+    touched: fn(&fs::Metadata) -> Time,
+}
+
+/// A time of the file system: seconds and nanoseconds.
+type Time = (i64, i64);
+
+impl Known {
+    /// Takes what lies beside a component: the digests of a copied folder's files, or the checksum of one file.
+    fn learn(&mut self, set: &Path, stem: &str, file: Option<PathBuf>) {
+        let folder = set.join(stem);
+        if folder.is_dir() {
+            let Ok(Some(tree)) = tree::Tree::beside(&folder) else { return };
+            let Some(at) = written_at(&crate::files::with_suffix(&folder, tree::ENDING)) else { return };
+            // A copy has the time of its original, so only its change tells.
+            let made = |digest| Made { digest, at, touched: |facts| (facts.ctime(), facts.ctime_nsec()) };
+            let files = tree.sha256.into_iter();
+            self.0.extend(files.map(|(name, digest)| (Path::new(stem).join(name), made(digest))));
+        } else if let Some(file) = file
+            && let Ok(digest) = checksums::read_sidecar(&file)
+            && let Some(at) = written_at(&checksums::sidecar(&file))
+            && let Ok(relative) = file.strip_prefix(set)
+        {
+            // It got its name, which is a change, after its checksum did.
+            self.0.insert(relative.to_owned(), Made { digest, at, touched: modified });
+        }
+    }
+
+    /// Returns the digest of a file that is still as it was written.
+    fn digest(&self, path: &Path, facts: &fs::Metadata) -> Option<Digest> {
+        self.0.get(path).filter(|made| (made.touched)(facts) <= made.at).map(|made| made.digest)
+    }
+}
+
+fn written_at(path: &Path) -> Option<Time> {
+    path.symlink_metadata().ok().as_ref().map(modified)
+}
+
+fn modified(facts: &fs::Metadata) -> Time {
+    (facts.mtime(), facts.mtime_nsec())
+}
+
 /// `docker_volumes/redis` is the component `docker_volume_redis`.
 fn key(stem: &str) -> String {
     stem.strip_prefix("docker_volumes/").map_or_else(|| stem.to_owned(), |name| format!("docker_volume_{name}"))
@@ -229,4 +284,49 @@ pub(super) fn remove_set(set: &BackupSet, shred: Option<&CancellationToken>) -> 
         shred::overwrite(&going, cancel)?;
     }
     remove(&going)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::files::archive::{Wanted, archive};
+
+    /// What the copy said of a file is changed, so that it shows who believed it.
+    #[test]
+    fn what_was_digested_when_it_was_written_is_not_read_again_until_it_is_touched() {
+        let work = tempfile::tempdir().unwrap();
+        let (from, set) = (work.path().join("from"), work.path().join("set"));
+        fs::create_dir_all(from.join("sub")).unwrap();
+        fs::write(from.join("sub/a"), "a").unwrap();
+        fs::write(from.join("b"), "b").unwrap();
+        let (progress, cancel) = (Progress::default(), CancellationToken::new());
+        let mut tree = tree::copy_tree(&from, &set.join("models"), &[], &progress, &cancel).unwrap();
+        assert_eq!(tree.sha256["sub/a"], Digest::of(b"a"));
+        let claimed = Digest::of(b"claimed");
+        tree.sha256.values_mut().for_each(|digest| *digest = claimed);
+        set::write_json(&set.join("models.tree.json"), &tree).unwrap();
+        archive(&from, &set.join("config.tar.gz"), &Wanted::default(), &progress, &cancel).unwrap();
+        fs::write(checksums::sidecar(&set.join("config.tar.gz")), format!("{claimed}  config.tar.gz\n")).unwrap();
+
+        let written = |what: &str| {
+            let mut known = Known::default();
+            known.learn(&set, "models", None);
+            known.learn(&set, "config", Some(set.join("config.tar.gz")));
+            let digest = |path: &Path, facts: &fs::Metadata| known.digest(path, facts);
+            let list = checksums::write_checksums_with(&set, &digest, &progress, &cancel).unwrap().file;
+            let lines = checksums::lines(&list).unwrap();
+            lines.into_iter().find(|(path, _)| path == Path::new(what)).unwrap().1
+        };
+        for path in ["models/b", "models/sub/a", "config.tar.gz"] {
+            assert_eq!(written(path), claimed, "{path}");
+        }
+        assert_eq!(written("models.tree.json"), Digest::of(&fs::read(set.join("models.tree.json")).unwrap()));
+        for path in ["models/b", "config.tar.gz"] {
+            let later = std::time::SystemTime::now() + std::time::Duration::from_secs(5);
+            fs::write(set.join(path), "other").unwrap();
+            fs::File::open(set.join(path)).unwrap().set_modified(later).unwrap();
+        }
+        assert_eq!((written("models/sub/a"), written("models/b")), (claimed, Digest::of(b"other")));
+        assert_eq!(written("config.tar.gz"), Digest::of(b"other"));
+    }
 }

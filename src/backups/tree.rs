@@ -31,6 +31,9 @@ pub struct Tree {
     /// The symbolic links with their targets.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub links: BTreeMap<String, String>,
+    /// The digests of the files, as they were read.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sha256: BTreeMap<String, Digest>,
     /// What was left out, and why: an operator must know.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<String>,
@@ -193,8 +196,10 @@ impl Tree {
                 self.note_mode(name, entry, 0o700);
             }
             Found::File => {
-                self.bytes += listing::copy(entry.path, &copy, progress, cancel)?;
+                let (bytes, digest) = listing::copy(entry.path, &copy, progress, cancel)?;
+                self.bytes += bytes;
                 self.files += 1;
+                self.sha256.insert(name.to_owned(), digest);
                 self.note_mode(name, entry, 0o600);
             }
             Found::Link => self.link(name, entry, &copy)?,

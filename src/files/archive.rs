@@ -2,29 +2,25 @@
 
 use std::collections::HashMap;
 use std::fs::{File, Metadata};
-use std::io::{self, BufWriter, Read};
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use tar::{Builder, EntryType, Header};
 use tokio_util::sync::CancellationToken;
 
 use super::atomic::AtomicFile;
-use super::digest::{Digest, Hashed, Hasher};
+use super::digest::{Digest, Hasher};
 use super::glob::Glob;
 use super::inventory::{ArchiveFacts, Entry, EntryKind, Name, Writer, inventory_path};
+use super::member_writer::{MemberWriter, Written};
 use super::parts::{Parts, Place, excludes};
 use super::safe_path::{folded, link_stays};
 use super::walk::{self, walk};
-use super::{BLOCK, checksums, go_on, open_no_link, shown};
+use super::{checksums, go_on, open_no_link, shown};
 use crate::error::{Error, Kind, Result};
 use crate::progress::Progress;
-
-/// Level 2 of zlib-rs packs text about as well as gzip's default at several times its speed.
-pub(super) const LEVEL: u32 = 2;
 
 /// The most cautions that are listed; a folder of a million links needs no million lines.
 const CAUTIONS: usize = 100;
@@ -53,8 +49,6 @@ pub struct Wanted {
     pub parts: Vec<String>,
     /// What is left out: a pattern without a slash counts in every folder, and what is in an excluded folder is excluded.
     pub exclude: Vec<Glob>,
-    /// Whether the files are packed already and go in as they are.
-    pub stored: bool,
 }
 
 /// Packs what is wanted of `folder` into `to`, with `to.manifest.json` and `to.sha256`.
@@ -70,12 +64,10 @@ pub fn archive(
 ) -> Result<Archived> {
     let parts = Parts::of(folder, &wanted.parts, &wanted.exclude)?;
     parts.below(folder).iter().try_for_each(|part| refuse_inside(part, to))?;
-    let level = if wanted.stored { Compression::none() } else { Compression::new(LEVEL) };
     let file = AtomicFile::create(to)?;
     let inventory = Writer::start(to)?;
-    let gzip = GzEncoder::new(Hashed::new(BufWriter::with_capacity(BLOCK, file)), level);
     let mut packing = Packing {
-        tar: Builder::new(gzip),
+        tar: Builder::new(MemberWriter::new(file)),
         to,
         inventory,
         links: HashMap::new(),
@@ -119,10 +111,8 @@ fn refuse_inside(folder: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-type Gzip = GzEncoder<Hashed<BufWriter<AtomicFile>>>;
-
 struct Packing<'a> {
-    tar: Builder<Gzip>,
+    tar: Builder<MemberWriter<AtomicFile>>,
     to: &'a Path,
     inventory: Writer,
     /// The first name of each file that has several.
@@ -261,11 +251,8 @@ impl Packing<'_> {
 
     fn finish(self) -> Result<Archived> {
         let Self { tar, to, inventory, cautions, raw_size, .. } = self;
-        let failed = |e: &io::Error| Error::io("write", to, e);
-        let hashed = tar.into_inner().and_then(GzEncoder::finish).map_err(|e| failed(&e))?;
-        let size = hashed.passed();
-        let (buffer, sha256) = hashed.finish();
-        let file = buffer.into_inner().map_err(|e| failed(e.error()))?;
+        let written = tar.into_inner().and_then(MemberWriter::finish);
+        let Written { inner: file, sha256, size, .. } = written.map_err(|e| Error::io("write", to, &e))?;
         let entries = inventory.entries();
         let name = Name(to.file_name().unwrap_or_default().into());
         let inventory = inventory.finish(&ArchiveFacts { name, size, sha256 })?;

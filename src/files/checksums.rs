@@ -1,6 +1,7 @@
 //! Checksum files: what `sha256sum` writes and `sha256sum -c` accepts.
 
 use std::ffi::OsStr;
+use std::fs::Metadata;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
@@ -38,6 +39,16 @@ pub struct Written {
 
 /// Writes `checksums.txt` into `folder`: the SHA-256 of every regular file in it, by path.
 pub fn write_checksums(folder: &Path, progress: &Progress, cancel: &CancellationToken) -> Result<Written> {
+    write_checksums_with(folder, &|_, _| None, progress, cancel)
+}
+
+/// Writes `checksums.txt` without reading the files whose digest is `known` from when they were written.
+pub(crate) fn write_checksums_with(
+    folder: &Path,
+    known: &dyn Fn(&Path, &Metadata) -> Option<Digest>,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<Written> {
     let to = folder.join(CHECKSUM_FILE);
     let mut file = AtomicFile::replace(&to)?;
     // The system may spell the way to the unfinished list differently, but its name is random.
@@ -54,7 +65,10 @@ pub fn write_checksums(folder: &Path, progress: &Progress, cancel: &Cancellation
             return Ok(true);
         }
         go_on(cancel, "writing checksums")?;
-        let digest = Digest::of_file(entry.path, progress, cancel)?;
+        let digest = match known(entry.relative, entry.facts) {
+            Some(digest) => digest,
+            None => Digest::of_file(entry.path, progress, cancel)?,
+        };
         file.write_all(&line(digest, entry.relative)).map_err(|e| Error::io("write", &to, &e))?;
         written.files += 1;
         written.bytes += entry.facts.len();

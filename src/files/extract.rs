@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions, Permissions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -16,6 +16,7 @@ use tar::EntryType;
 use tokio_util::sync::CancellationToken;
 
 use super::digest::{Digest, Hasher};
+use super::holes::Holes;
 use super::inventory::{Entry, EntryKind, Inventory, Name};
 use super::merge::{Merged, merge};
 use super::safe_path::{folded, inside, link_stays};
@@ -302,12 +303,8 @@ impl Placing<'_> {
     fn file<R: Read>(&mut self, path: &Path, head: &Head, content: &mut TarReader<'_, R>) -> Result<Digest> {
         let whole = self.root.join(path);
         let failed = |e: &io::Error| Error::io("write", path, e);
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&whole)
-            .map_err(|e| self.taken(head, &e))?;
+        let new = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&whole);
+        let mut file = Holes::new(new.map_err(|e| self.taken(head, &e))?);
         let mut hasher = Hasher::default();
         let mut block = vec![0; BLOCK.min(head.size as usize + 1)];
         loop {
@@ -316,8 +313,9 @@ impl Placing<'_> {
                 break;
             }
             hasher.update(&block[..n]);
-            file.write_all(&block[..n]).map_err(|e| failed(&e))?;
+            file.write(&block[..n]).map_err(|e| failed(&e))?;
         }
+        let file = file.finish().map_err(|e| failed(&e))?;
         self.bytes += head.size;
         file.set_permissions(Permissions::from_mode(head.mode & 0o777)).map_err(|e| failed(&e))?;
         file.set_modified(time(head.modified)).map_err(|e| failed(&e))?;

@@ -1,7 +1,7 @@
 //! The everyday file verbs: list, read, write, copy, rename, remove. None follows a link out, none leaves half a file.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 use std::time::SystemTime;
@@ -9,7 +9,9 @@ use std::time::SystemTime;
 use tokio_util::sync::CancellationToken;
 
 use super::atomic::{self, AtomicFile};
+use super::digest::{Digest, Hasher};
 use super::glob::Glob;
+use super::holes::Holes;
 use super::walk::{Entry, Kind as Found, walk};
 use super::{BLOCK, go_on, open, shown};
 use crate::error::{Error, Kind, Result};
@@ -114,16 +116,16 @@ pub fn write_text(path: &Path, text: &str) -> Result<()> {
     atomic::write(path, text.as_bytes())
 }
 
-/// Copies a file to a name that is free and returns how many bytes it holds.
+/// Copies a file to a name that is free and returns how many bytes it holds, and their digest.
 ///
 /// The owner's permissions and the time stay; what group and others may do does not: a copy of a backup is as private
 /// as the backup should have been.
-pub fn copy(from: &Path, to: &Path, progress: &Progress, cancel: &CancellationToken) -> Result<u64> {
+pub fn copy(from: &Path, to: &Path, progress: &Progress, cancel: &CancellationToken) -> Result<(u64, Digest)> {
     let (mut source, facts) = open(from)?;
     let to = if to.is_dir() { to.join(from.file_name().unwrap_or_default()) } else { to.to_owned() };
-    let mut target = AtomicFile::create(&to)?;
-    let mut block = vec![0; BLOCK];
-    let mut copied = 0;
+    let target = AtomicFile::create(&to)?;
+    let mut file = Holes::new(target.file()?);
+    let (mut block, mut hasher) = (vec![0; BLOCK], Hasher::default());
     loop {
         go_on(cancel, &format!("copying {}", shown(from)))?;
         let n = match source.read(&mut block) {
@@ -132,22 +134,22 @@ pub fn copy(from: &Path, to: &Path, progress: &Progress, cancel: &CancellationTo
             Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
             Err(e) => return Err(Error::io("read", from, &e)),
         };
-        target.write_all(&block[..n]).map_err(|e| Error::io("write", &to, &e))?;
-        copied += n as u64;
+        hasher.update(&block[..n]);
+        file.write(&block[..n]).map_err(|e| Error::io("write", &to, &e))?;
         progress.add(n as u64);
     }
-    if copied != facts.len() {
+    if hasher.bytes() != facts.len() {
         return Err(Error::new(Kind::Io, format!("{} changed its size while it was copied", shown(from)))
             .on(shown(from))
             .retryable());
     }
-    let file = target.file()?;
+    let file = file.finish().map_err(|e| Error::io("write", &to, &e))?;
     let mode = 0o600 | (facts.permissions().mode() & 0o100);
     file.set_permissions(std::fs::Permissions::from_mode(mode)).map_err(|e| Error::io("write", &to, &e))?;
     let modified = facts.modified().map_err(|e| Error::io("read", from, &e))?;
     file.set_modified(modified).map_err(|e| Error::io("write", &to, &e))?;
     target.commit()?;
-    Ok(copied)
+    Ok((hasher.bytes(), hasher.finish()))
 }
 
 /// Removes a file, a link (never its target) or a folder, and returns whether there was one.
@@ -331,7 +333,7 @@ mod tests {
         let (from, to) = (folder.path().join("run.sh"), folder.path().join("copy"));
         std::fs::set_permissions(&from, std::fs::Permissions::from_mode(0o6755)).unwrap();
         let go = CancellationToken::new();
-        assert_eq!(copy(&from, &to, &Progress::default(), &go).unwrap(), 6);
+        assert_eq!(copy(&from, &to, &Progress::default(), &go).unwrap(), (6, Digest::of(b"run.sh")));
         assert_eq!(to.metadata().unwrap().permissions().mode() & 0o7777, 0o700);
         assert_eq!(to.metadata().unwrap().modified().unwrap(), from.metadata().unwrap().modified().unwrap());
         assert_eq!(copy(&from, &to, &Progress::default(), &go).unwrap_err().kind(), Kind::Refused);

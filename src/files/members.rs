@@ -3,9 +3,10 @@
 //! Reading goes to the file's real end: gunzip ignores what follows the last member, and a reader that stops at the first
 //! end would never see that a part was cut off or added.
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead, Read, Write};
 
 use flate2::bufread::GzDecoder;
+use flate2::{Compression, GzBuilder};
 use libdeflater::{CompressionLvl, Compressor as Deflater};
 use zstd::bulk::Compressor;
 use zstd::stream::read::Decoder;
@@ -44,8 +45,8 @@ pub struct Bounds {
 
 /// Packs members, one at a time. Each thread has its own.
 pub enum Packer {
-    /// Makes gzip members, in a room that is kept from one to the next.
-    Gzip(Deflater, Vec<u8>),
+    /// Makes gzip members.
+    Gzip(Deflater),
     /// Makes Zstandard frames, reusing one context.
     Zstd(Compressor<'static>),
     /// Copies.
@@ -58,7 +59,7 @@ impl Packer {
         match packing {
             Packing::Gzip => {
                 let level = CompressionLvl::new(GZIP_LEVEL).map_err(|_| Error::new(Kind::Bug, "no such level"))?;
-                Ok(Self::Gzip(Deflater::new(level), Vec::new()))
+                Ok(Self::Gzip(Deflater::new(level)))
             }
             Packing::Plain => Ok(Self::Plain),
             Packing::Zstd => {
@@ -73,16 +74,31 @@ impl Packer {
 
     /// Returns the member that unpacks to `raw`. Equal bytes give equal members: there is no time and no name in it.
     pub fn pack(&mut self, raw: &[u8]) -> Result<Vec<u8>> {
+        let mut member = Vec::new();
+        self.pack_into(raw, &mut member).map(|()| member)
+    }
+
+    /// Makes `member` the one that unpacks to `raw`.
+    pub(super) fn pack_into(&mut self, raw: &[u8], member: &mut Vec<u8>) -> Result<()> {
         match self {
-            Self::Plain => Ok(raw.to_vec()),
-            Self::Zstd(compressor) => compressor.compress(raw).map_err(|e| failed(&e)),
-            Self::Gzip(deflater, room) => {
-                room.resize(deflater.gzip_compress_bound(raw.len()).max(room.len()), 0);
-                let size = deflater.gzip_compress(raw, room).map_err(|e| failed(&io::Error::other(e)))?;
-                Ok(room[..size].to_vec())
+            Self::Plain => raw.clone_into(member),
+            Self::Zstd(compressor) => *member = compressor.compress(raw).map_err(|e| failed(&e))?,
+            Self::Gzip(deflater) => {
+                member.resize(deflater.gzip_compress_bound(raw.len()), 0);
+                let size = deflater.gzip_compress(raw, member).map_err(|e| failed(&io::Error::other(e)))?;
+                member.truncate(size);
             }
         }
+        Ok(())
     }
+}
+
+/// Makes `member` the gzip member that holds `raw` as it is.
+pub(super) fn store_into(raw: &[u8], member: &mut Vec<u8>) -> Result<()> {
+    member.clear();
+    member.reserve(raw.len() + raw.len() / 1000 + 64);
+    let mut encoder = GzBuilder::new().mtime(0).write(member, Compression::none());
+    encoder.write_all(raw).and_then(|()| encoder.finish()).map(drop).map_err(|e| failed(&e))
 }
 
 fn failed(cause: &io::Error) -> Error {

@@ -68,6 +68,7 @@ fn damaged(archive: &Path, why: &str) -> Error {
 mod tests {
     use super::*;
     use crate::files::archive::{Wanted, archive};
+    use crate::files::digest::Digest;
 
     #[test]
     fn the_one_file_is_read_and_damage_behind_it_is_seen() {
@@ -75,16 +76,10 @@ mod tests {
         let folder = root.path().join("set");
         std::fs::create_dir_all(folder.join("sub")).unwrap();
         std::fs::write(folder.join("sub/system.json"), "{}").unwrap();
-        std::fs::write(folder.join("sub/z.bin"), vec![7; 100_000]).unwrap();
+        let noise: Vec<u8> = (0..4000_u32).flat_map(|n| Digest::of(&n.to_le_bytes()).as_bytes().to_vec()).collect();
+        std::fs::write(folder.join("sub/z.bin"), noise).unwrap();
         let to = root.path().join("set.tar.gz");
-        archive(
-            &folder,
-            &to,
-            &Wanted { stored: true, ..Wanted::default() },
-            &Progress::default(),
-            &CancellationToken::new(),
-        )
-        .unwrap();
+        archive(&folder, &to, &Wanted::default(), &Progress::default(), &CancellationToken::new()).unwrap();
         let read = |pattern: &str| {
             read_archived(&to, &Glob::new(pattern).unwrap(), &Progress::default(), &CancellationToken::new())
         };

@@ -4,20 +4,19 @@
 //! them. Its tree digest covers both, so that what was unpacked can be read again and compared.
 
 use std::collections::HashSet;
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use serde_json::Value;
 use tar::EntryType;
 use tokio_util::sync::CancellationToken;
 
-use super::archive::{Archived, LEVEL, seal};
+use super::archive::{Archived, seal};
 use super::atomic::AtomicFile;
-use super::digest::{Digest, Hashed, Hasher};
+use super::digest::{Digest, Hasher};
 use super::extract::{Limits, check_digest};
 use super::inventory::{ArchiveFacts, Entry, EntryKind, Inventory, Name, Writer};
+use super::member_writer::{MemberWriter, Written};
 use super::safe_path::inside;
 use super::tar_reader::{Head, TarReader};
 use super::unpacking::Unpacking;
@@ -49,9 +48,9 @@ pub fn pack(
 ) -> Result<(Archived, Tree)> {
     let file = AtomicFile::create(to)?;
     let mut inventory = Writer::start(to)?;
-    let gzip = GzEncoder::new(Hashed::new(BufWriter::with_capacity(BLOCK, file)), Compression::new(LEVEL));
+    let packing = MemberWriter::new(file);
     let mut cautions = Vec::new();
-    let mut reading = Reading::new(TarReader::new(Tee { from: stream, into: gzip }, to), root, to, cancel);
+    let mut reading = Reading::new(TarReader::new(Tee { from: stream, into: packing }, to), root, to, cancel);
     while let Some(seen) = reading.next()? {
         match seen {
             Seen::Listed(entry) => inventory.add(&entry)?,
@@ -61,11 +60,8 @@ pub fn pack(
         }
     }
     let (tee, tree) = reading.finish();
-    let failed = |e: &io::Error| Error::io("write", to, e);
-    let hashed = tee.into.finish().map_err(|e| failed(&e))?;
-    let size = hashed.passed();
-    let (buffer, sha256) = hashed.finish();
-    let file = buffer.into_inner().map_err(|e| failed(e.error()))?;
+    let written = tee.into.finish().map_err(|e| Error::io("write", to, &e))?;
+    let Written { inner: file, sha256, size, .. } = written;
     inventory.set_origin(origin(&tree));
     let name = Name(to.file_name().unwrap_or_default().into());
     let inventory = inventory.finish(&ArchiveFacts { name, size, sha256 })?;

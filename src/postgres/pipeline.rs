@@ -1,16 +1,14 @@
 //! The one pass over a dump's text: it is checked, hashed row by row, cut into members, packed by several threads and
 //! written in order, and nothing of it is held longer than that takes.
 //!
-//! One thread reads and cuts, the workers hash and pack, one thread writes. The writer's queue holds the places of members
-//! in their order, so it bounds both what is in memory and how far a quick worker may run ahead.
+//! One thread reads and cuts, the workers hash and pack, one thread writes: see [`crate::files::in_order`].
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::ops::Range;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 use memchr::memchr_iter;
 
@@ -22,13 +20,12 @@ use crate::backups::{Member, Section};
 use crate::compare::{Engine, Fingerprint, RowSum, Table};
 use crate::error::{Error, Kind, Result};
 use crate::files::digest::{Digest, Hasher};
+use crate::files::in_order::{self, InOrder, Results};
 use crate::files::members::{Packer, Packing};
 use crate::progress::Progress;
 
 /// The size of a member before packing. Each worker holds a few: twice this would bring a dump near its bound of 64 MiB.
 const MEMBER: usize = 1 << 20;
-/// More workers than this only cost memory: pg_dump's one stream cannot feed them.
-const MOST_WORKERS: usize = 4;
 
 /// Where the members go.
 pub(super) struct Output {
@@ -75,29 +72,24 @@ pub(super) fn pass(
 ) -> Result<Passed, Failed> {
     let packing = output.as_ref().map(|output| output.packing);
     let masking = output.as_mut().and_then(|output| output.masking.take());
-    let workers =
-        workers.unwrap_or_else(|| thread::available_parallelism().map_or(2, usize::from)).clamp(1, MOST_WORKERS);
-    let (jobs, work) = sync_channel::<Job>(workers);
-    let (places, order) = sync_channel::<Receiver<Result<Done>>>(workers + 1);
     let (empties, used) = channel();
-    let work = Arc::new(Mutex::new(work));
-    thread::scope(|scope| {
-        for _ in 0..workers {
-            let work = Arc::clone(&work);
-            scope.spawn(move || worker(&work, packing));
-        }
-        drop(work); // so that the queue closes when the workers are gone
-        let writer = scope.spawn(move || Writer::new(output, empties).run(&order));
-        let mut cutter = Cutter::new(packing.is_some(), masking, jobs, places, used);
-        let read = cutter.read(input, progress);
-        let cut = cutter.finish();
-        let written = writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        // A full disk shows first as a closed queue: the writer knows why.
-        let written = written.map_err(|error| Failed { error, input_ended: false })?;
-        read?;
-        Ok(cut.with(written))
-    })
+    let worker = || {
+        let mut packer = packing.map(Packer::new);
+        move |job| work(packer.as_mut(), job)
+    };
+    let write = move |order| Writer::new(output, empties).run(order);
+    let line = InOrder::start(in_order::workers(workers), worker, write);
+    let mut cutter = Cutter::new(packing.is_some(), masking, line, used);
+    let read = cutter.read(input, progress);
+    let (cut, written) = cutter.finish();
+    // A full disk shows first as a closed queue: the writer knows why.
+    let written = written.map_err(|error| Failed { error, input_ended: false })?;
+    read?;
+    Ok(cut.with(written))
 }
+
+/// The threads that hash, pack and write.
+type Line = InOrder<Job, Result<Done>, Result<Written>>;
 
 /// A member to be hashed and packed.
 struct Job {
@@ -107,7 +99,6 @@ struct Job {
     order: Option<Arc<[usize]>>,
     section: Section,
     table: Option<Arc<str>>,
-    done: SyncSender<Result<Done>>,
 }
 
 /// A member that was hashed and packed.
@@ -119,20 +110,15 @@ struct Done {
     table: Option<Arc<str>>,
 }
 
-fn worker(work: &Mutex<Receiver<Job>>, packing: Option<Packing>) {
-    let mut packer = packing.map(Packer::new);
-    loop {
-        let job = work.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Job { raw, rows, order, section, table, done }) = job else { return };
-        let sum = hashed(&raw[rows], order.as_deref());
-        let packed = match &mut packer {
-            None => Ok(None),
-            Some(Ok(packer)) => packer.pack(&raw).map(Some),
-            Some(Err(error)) => Err(error.clone()),
-        };
-        let result = packed.map(|packed| Done { raw, packed, sum, section, table });
-        let _ = done.send(result); // the writer is gone only when it failed and said so
-    }
+fn work(packer: Option<&mut Result<Packer>>, job: Job) -> Result<Done> {
+    let Job { raw, rows, order, section, table } = job;
+    let sum = hashed(&raw[rows], order.as_deref());
+    let packed = match packer {
+        None => None,
+        Some(Ok(packer)) => Some(packer.pack(&raw)?),
+        Some(Err(error)) => return Err(error.clone()),
+    };
+    Ok(Done { raw, packed, sum, section, table })
 }
 
 /// Returns the sum of the rows' digests.
@@ -165,8 +151,7 @@ struct Cutter {
     keep: bool,
     masking: Option<Masking>,
     mask: Option<RowMask>,
-    jobs: SyncSender<Job>,
-    places: SyncSender<Receiver<Result<Done>>>,
+    line: Line,
     used: Receiver<Vec<u8>>,
     structure: Structure,
     tables: BTreeMap<String, Table>,
@@ -180,19 +165,12 @@ struct Cutter {
 }
 
 impl Cutter {
-    fn new(
-        keep: bool,
-        masking: Option<Masking>,
-        jobs: SyncSender<Job>,
-        places: SyncSender<Receiver<Result<Done>>>,
-        used: Receiver<Vec<u8>>,
-    ) -> Self {
+    fn new(keep: bool, masking: Option<Masking>, line: Line, used: Receiver<Vec<u8>>) -> Self {
         Self {
             keep,
             masking,
             mask: None,
-            jobs,
-            places,
+            line,
             used,
             structure: Structure::new(Fingerprint::new(Engine::Postgres)),
             tables: BTreeMap::new(),
@@ -318,18 +296,17 @@ impl Cutter {
         fresh.clear();
         let raw = std::mem::replace(&mut self.raw, fresh);
         let rows = std::mem::replace(&mut self.rows, 0..0);
-        let (done, place) = sync_channel(1);
         let (table, order) = (self.table.clone(), self.order.clone());
-        let job = Job { raw, rows, order, section: self.section, table, done };
-        let sent = self.places.send(place).is_ok() && self.jobs.send(job).is_ok();
+        let sent = self.line.give(Job { raw, rows, order, section: self.section, table });
         if sent { Ok(()) } else { Err(Error::new(Kind::Io, "the file could not be written further")) }
     }
 
-    /// Closes the queues.
-    fn finish(mut self) -> Cut {
-        let _ = self.flush(); // a closed queue has its error in the writer
+    /// Sends off the rest and waits until it is written.
+    fn finish(mut self) -> (Cut, Result<Written>) {
+        let _ = self.flush(); // the writing that ended early says why
+        let written = self.line.finish();
         let (print, roles) = self.structure.finish();
-        Cut { print, roles, tables: self.tables, raw_size: self.raw_size, blocks: self.blocks }
+        (Cut { print, roles, tables: self.tables, raw_size: self.raw_size, blocks: self.blocks }, written)
     }
 }
 
@@ -381,10 +358,9 @@ impl Writer {
         Self { output, empties, hasher: Hasher::default(), members: Vec::new(), sums: BTreeMap::new() }
     }
 
-    fn run(mut self, order: &Receiver<Receiver<Result<Done>>>) -> Result<Written> {
-        while let Ok(place) = order.recv() {
-            let done = place.recv().map_err(|_| Error::new(Kind::Bug, "a worker went away with a member"))??;
-            self.take(done)?;
+    fn run(mut self, order: Results<Result<Done>>) -> Result<Written> {
+        for done in order {
+            self.take(done?)?;
         }
         if let Some(Output { file, .. }) = &self.output {
             // Here and not when the file gets its name: that happens on a thread that others wait for.

@@ -24,9 +24,9 @@ Packs a folder into a new `.tar.gz`, with its inventory and checksum beside it, 
 The result is a map: `path`, `size`, `sha256`, `entries` and `raw_size` (the bytes before packing). Options: `exclude`, a
 list of patterns; one without a slash counts in every folder, and what is in an excluded folder is excluded. `parts`, a
 list of files and folders, each by its path below the folder: only they are archived, and one that is not there is an
-error which names it. `stored: true` for files that are packed already: they go in as they are. Equal folders make equal
-archives. Modes, times, links and empty folders are kept; sockets, pipes and devices are left out with a warning. A file
-that exists already is never overwritten: that is refused.
+error which names it. All cores pack; what is packed already, such as images and archives, goes in as it is. Equal folders
+make equal archives. Modes, times, links and empty folders are kept; sockets, pipes and devices are left out with a
+warning. A file that exists already is never overwritten: that is refused.
 
 ```rhai
 let work = temp_dir();
@@ -67,10 +67,10 @@ fn archive(call: &Call) -> Result<Dynamic> {
 
 fn wanted(call: &Call) -> Result<Wanted> {
     let mut options = call.options(2)?;
-    let (parts, patterns, stored) = (options.texts("parts")?, options.texts("exclude")?, options.flag("stored")?);
+    let (parts, patterns) = (options.texts("parts")?, options.texts("exclude")?);
     options.finish()?;
     let exclude = patterns.iter().map(|pattern| Ok(Glob::new(pattern)?.with_hidden())).collect::<Result<_>>()?;
-    Ok(Wanted { parts, exclude, stored })
+    Ok(Wanted { parts, exclude })
 }
 
 fn plan(call: &Call) -> Result<String> {

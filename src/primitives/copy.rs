@@ -34,7 +34,7 @@ fn copy(call: &Call) -> Result<Dynamic> {
     let (from, to) = (call.path(0)?, call.path(1)?);
     let (name, copied_to) = (shown(&from), shown(&to));
     let writing = call.writing(&to)?;
-    let bytes = call.on_thread_with(&format!("copy {name}"), move |progress, cancel| {
+    let (bytes, _) = call.on_thread_with(&format!("copy {name}"), move |progress, cancel| {
         progress.set_total(listing::size(&from)?);
         listing::copy(&from, &to, progress, cancel)
     })?;

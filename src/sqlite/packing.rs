@@ -9,13 +9,11 @@ use super::connection::MAGIC;
 use crate::backups::{Backup, Content, Inspection, Member, Section, damaged};
 use crate::error::{Error, Result};
 use crate::files::atomic::AtomicFile;
-use crate::files::digest::{Digest, Hashed};
-use crate::files::members::{Packer, Packing};
+use crate::files::digest::Digest;
+use crate::files::member_writer::{MemberWriter, Written};
+use crate::files::members::Bounds;
 use crate::files::{self, BLOCK, go_on};
 use crate::progress::Progress;
-
-/// How many bytes of the database make one gzip member.
-const MEMBER: usize = 4 << 20;
 
 /// A packed file that waits for its name.
 pub(super) struct Packed {
@@ -30,28 +28,27 @@ pub(super) struct Packed {
 pub(super) fn pack(from: &Path, to: &Path, progress: &Progress, cancel: &CancellationToken) -> Result<Packed> {
     let (source, _) = files::open(from)?;
     let file = AtomicFile::create(to)?;
-    let failed = |e: &io::Error| Error::io("write", to, e);
-    let mut sink = Hashed::new(file);
-    let mut packer = Packer::new(Packing::Gzip)?;
-    let mut members = Vec::new();
-    let (mut raw_size, mut raw) = (0, Vec::with_capacity(MEMBER));
+    let failed = |e: io::Error| Error::io("write", to, &e);
+    let (mut out, mut block, mut raw_size) = (MemberWriter::new(file), vec![0; BLOCK], 0);
     loop {
         go_on(cancel, "dumping")?;
-        raw.clear();
-        (&source).take(MEMBER as u64).read_to_end(&mut raw).map_err(|e| Error::io("read", from, &e))?;
-        if raw.is_empty() {
+        let n = fill(&mut &source, &mut block).map_err(|e| Error::io("read", from, &e))?;
+        if n == 0 {
             break;
         }
-        let packed = packer.pack(&raw)?;
-        let (offset, length, raw_length) = (sink.passed(), packed.len() as u64, raw.len() as u64);
-        sink.write_all(&packed).map_err(|e| failed(&e))?;
-        members.push(Member { offset, length, raw_length, section: Section::Data, table: None });
-        raw_size += raw_length;
-        progress.add(raw_length);
+        out.write_all(&block[..n]).map_err(failed)?;
+        raw_size += n as u64;
+        progress.add(n as u64);
     }
-    let size = sink.passed();
-    let (file, sha256) = sink.finish();
-    Ok(Packed { file, sha256, size, raw_size, members })
+    let Written { inner: file, sha256, size, members } = out.finish().map_err(failed)?;
+    let member = |Bounds { offset, length, raw_length }: Bounds| Member {
+        offset,
+        length,
+        raw_length,
+        section: Section::Data,
+        table: None,
+    };
+    Ok(Packed { file, sha256, size, raw_size, members: members.into_iter().map(member).collect() })
 }
 
 /// Unpacks a backup into `sink`, and fails unless it was read to its real end and agrees with every list there is.

@@ -1,7 +1,7 @@
 //! Images of a project: exported into one file, and found again: here, in that file or in their registry.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
 use bollard::query_parameters::{ImportImageOptionsBuilder, TagImageOptionsBuilder};
@@ -17,13 +17,12 @@ use crate::docker::image::split;
 use crate::docker::transfer::{Incoming, on_thread, patient, receive, send};
 use crate::error::{Error, Kind, Result};
 use crate::files::atomic::AtomicFile;
-use crate::files::digest::{Digest, Hashed};
-use crate::files::members::{MemberReader, Packer, Packing};
+use crate::files::digest::Digest;
+use crate::files::member_writer::{MemberWriter, Written};
+use crate::files::members::{MemberReader, Packing};
 use crate::files::{self, checksums, go_on, shown};
 use crate::progress::Progress;
 
-/// The raw bytes of one gzip member.
-const MEMBER: usize = 4 << 20;
 /// The list of images in an export; larger ones are none.
 const MOST_LIST: u64 = 8 << 20;
 
@@ -73,22 +72,18 @@ pub async fn export_images(
 }
 
 fn pack(mut stream: Incoming, to: &Path, cancel: &CancellationToken) -> Result<(Digest, u64, AtomicFile)> {
-    let mut out = Hashed::new(BufWriter::with_capacity(files::BLOCK, AtomicFile::create(to)?));
-    let mut packer = Packer::new(Packing::Gzip)?;
-    let mut block = Vec::with_capacity(MEMBER);
+    let mut out = MemberWriter::new(AtomicFile::create(to)?);
+    let mut block = vec![0; files::BLOCK];
+    let failed = |e: io::Error| Error::io("write", to, &e);
     loop {
         go_on(cancel, "exporting images")?;
-        block.clear();
-        let read = (&mut stream).take(MEMBER as u64).read_to_end(&mut block);
-        if read.map_err(|e| Error::io("write", to, &e))? == 0 {
-            break;
+        match stream.read(&mut block).map_err(failed)? {
+            0 => break,
+            n => out.write_all(&block[..n]).map_err(failed)?,
         }
-        out.write_all(&packer.pack(&block)?).map_err(|e| Error::io("write", to, &e))?;
     }
-    let size = out.passed();
-    let (writer, digest) = out.finish();
-    let file = writer.into_inner().map_err(|e| Error::io("write", to, e.error()))?;
-    Ok((digest, size, file))
+    let Written { inner, sha256, size, .. } = out.finish().map_err(failed)?;
+    Ok((sha256, size, inner))
 }
 
 /// Reads an export to its end: every file that its list names must be in it.

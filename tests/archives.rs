@@ -199,6 +199,29 @@ fn what_is_packed_already_is_stored_and_links_cost_nothing() {
 }
 
 #[test]
+fn a_disk_that_fills_up_is_told_as_it_is_and_leaves_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let disk = root.path().join("disk");
+    fs::create_dir(&disk).unwrap();
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"]).arg(&disk).status();
+    if !mounted.is_ok_and(|status| status.success()) {
+        eprintln!("not run: a small disk cannot be mounted here");
+        return;
+    }
+    let folder = root.path().join("s");
+    fs::create_dir(&folder).unwrap();
+    let mut noise = vec![0; 32 << 20];
+    fs::File::open("/dev/urandom").unwrap().read_exact(&mut noise).unwrap();
+    fs::write(folder.join("large.bin"), noise).unwrap();
+    let failed = pack(&folder, &disk.join("x.tar.gz"));
+    let left = names(&disk);
+    assert!(Command::new("umount").arg(&disk).status().unwrap().success());
+    let error = failed.unwrap_err();
+    assert!(error.causes().iter().any(|cause| cause.contains("No space left on device")), "{error:?}");
+    assert_eq!(left, Vec::<String>::new());
+}
+
+#[test]
 fn holes_stay_holes_and_take_no_room_in_the_archive() {
     let root = tempfile::tempdir().unwrap();
     let folder = root.path().join("s");

@@ -238,7 +238,7 @@ async fn a_damaged_archive_makes_no_volume_and_a_missing_volume_no_archive() {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     std::fs::write(world.path(&archive), bytes).unwrap();
-    restore(&world, &archive, &new, &[]).expect(2).told("than its inventory says");
+    restore(&world, &archive, &new, &[]).expect(2).told("is damaged or hostile");
     assert_eq!(yard.volumes(), [old]);
 
     world.run(&["backup_volumes", "--set", "prefix=no-such-volume-"]).expect(2).told("there is no volume");

@@ -184,13 +184,16 @@ impl Packing<'_> {
         }
         let mut header = header(&before, EntryType::Regular, size);
         let (progress, cancel) = (self.progress, self.cancel);
-        let mut content = Content { file, left: size, hasher: Hasher::default(), progress, cancel };
+        let mut content = Content { file, left: size, is_short: false, hasher: Hasher::default(), progress, cancel };
         let written = self.append(&mut header, entry.relative, &mut content);
         go_on(cancel, &format!("archiving {}", shown(entry.path)))?;
-        if content.left > 0 || !is_unchanged(&content.file, &before) {
+        // Where the archive cannot be written further, the file is not read to its end, either: that is no change of it.
+        if !content.is_short {
+            written?;
+        }
+        if content.is_short || !is_unchanged(&content.file, &before) {
             return Err(changed(entry.path));
         }
-        written?;
         self.raw_size += size;
         let digest = content.hasher.finish();
         self.list(entry, EntryKind::File, size, Some(digest), None)
@@ -290,6 +293,8 @@ fn header(facts: &Metadata, kind: EntryType, size: u64) -> Header {
 struct Content<'a> {
     file: File,
     left: u64,
+    /// Whether it has fewer bytes now.
+    is_short: bool,
     hasher: Hasher,
     progress: &'a Progress,
     cancel: &'a CancellationToken,
@@ -303,6 +308,7 @@ impl Read for Content<'_> {
         let most = into.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
         let n = self.file.read(&mut into[..most])?;
         if n == 0 && self.left > 0 {
+            self.is_short = true;
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         self.left -= n as u64;

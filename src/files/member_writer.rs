@@ -11,8 +11,8 @@ use super::in_order::{InOrder, Results, workers};
 use super::members::{Bounds, Packer, Packing, store_into};
 use crate::error::Result;
 
-/// The size of a member before packing. Each worker holds two or three.
-const MEMBER: usize = 1 << 20;
+/// The size of a member before packing. Each worker holds two or three, and a full backup writes several archives at once.
+const MEMBER: usize = 512 << 10;
 /// Before a block is packed, this much of it is tried, taken from so many places.
 const SAMPLE: usize = 64 << 10;
 const SAMPLES: usize = 4;

@@ -218,7 +218,7 @@ pub fn compare(expected: &Fingerprint, found: &Fingerprint, scope: &Scope) -> Re
         lawful,
         not_used,
         tables: tables.len() as u64,
-        rows: tables.iter().filter_map(|name| expected.tables.get(*name)).map(|t| t.rows).sum(),
+        rows: tables.iter().filter_map(|name| expected.tables.get(*name)).fold(0, |n, t| n.saturating_add(t.rows)),
         checked: if whole { vec![Level::Structure, Level::Content] } else { vec![Level::Content] },
         not_checked,
         row_differences: Vec::new(),

@@ -309,7 +309,7 @@ impl Placing<'_> {
             .open(&whole)
             .map_err(|e| self.taken(head, &e))?;
         let mut hasher = Hasher::default();
-        let mut block = vec![0; BLOCK.min(head.size as usize + 1)];
+        let mut block = vec![0; head.size.min(BLOCK as u64) as usize]; // at most a block
         loop {
             let n = content.read(&mut block)?;
             if n == 0 {

@@ -16,6 +16,8 @@ const BLOCK: usize = 512;
 const RECORD_LIMIT: u64 = 1 << 20;
 /// The largest size that the eleven octal digits of a plain header can hold.
 const OCTAL_LIMIT: u64 = 0o77_777_777_777;
+/// The largest size that a file can have.
+const FILE_LIMIT: u64 = i64::MAX as u64;
 
 /// One entry's header, with what its extension records said.
 #[derive(Debug)]
@@ -70,7 +72,7 @@ impl<'a, R: Read> TarReader<'a, R> {
             let Some(header) = self.header()? else {
                 return if records.is_empty() { Ok(None) } else { Err(self.damaged("a record belongs to no entry")) };
             };
-            let size = header.entry_size().map_err(|e| self.damaged("a size is wrong").because(&e))?;
+            let size = self.size(&header)?;
             match header.entry_type() {
                 EntryType::GNULongName => {
                     let name = self.record(size)?;
@@ -105,6 +107,9 @@ impl<'a, R: Read> TarReader<'a, R> {
             Some(size) => size,
             None => plain,
         };
+        if size > FILE_LIMIT {
+            return Err(self.damaged("an entry claims to be larger than any file"));
+        }
         let wrong = |e: io::Error| self.damaged("a header is wrong").because(&e);
         let head = Head {
             path: records.path.unwrap_or_else(|| header.path_bytes().into_owned()),
@@ -146,6 +151,20 @@ impl<'a, R: Read> TarReader<'a, R> {
             Ok(stored) if stored == sum => Ok(Some(header)),
             _ => Err(self.damaged("a header's checksum is wrong")),
         }
+    }
+
+    /// Returns the size in a header. What other readers take for another number is refused: in base 256 a value below zero
+    /// or wider than 64 bits, of which the tar crate reads the lower bits only, and in digits a sign.
+    fn size(&self, header: &Header) -> Result<u64> {
+        let field = &header.as_old().size;
+        let odd = match field[0] & 0x80 {
+            0 => field.contains(&b'+'),
+            _ => field[..4] != [0x80, 0, 0, 0],
+        };
+        if odd {
+            return Err(self.damaged("a size is written as tar does not write it"));
+        }
+        header.entry_size().map_err(|e| self.damaged("a size is wrong").because(&e))
     }
 
     /// Reads to the stream's real end. Tar pads with zeros; anything else hides there.

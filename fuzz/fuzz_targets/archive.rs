@@ -1,0 +1,8 @@
+//! Fuzzes what `properties/archive.rs` says must hold.
+
+#![no_main]
+
+#[path = "../properties/mod.rs"]
+mod properties;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| properties::archive::archive(bytes));

@@ -9,8 +9,11 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
+/// What must hold for some bytes; it panics where it does not.
+type Property = fn(&[u8]);
+
 /// Every target with its property.
-const TARGETS: [(&str, fn(&[u8])); 4] = [
+const TARGETS: [(&str, Property); 4] = [
     ("archive", properties::archive::archive),
     ("dump", properties::dump::dump),
     ("lexer", properties::lexer::lexer),

@@ -2,7 +2,11 @@
 
 #![no_main]
 
-#[path = "../properties/mod.rs"]
-mod properties;
+#[path = "../properties/archive.rs"]
+mod archive;
+#[path = "../properties/drip.rs"]
+mod drip;
+#[path = "../properties/room.rs"]
+mod room;
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| properties::archive::archive(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| archive::archive(bytes));

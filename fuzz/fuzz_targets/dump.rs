@@ -2,7 +2,11 @@
 
 #![no_main]
 
-#[path = "../properties/mod.rs"]
-mod properties;
+#[path = "../properties/drip.rs"]
+mod drip;
+#[path = "../properties/dump.rs"]
+mod dump;
+#[path = "../properties/room.rs"]
+mod room;
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| properties::dump::dump(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| dump::dump(bytes));

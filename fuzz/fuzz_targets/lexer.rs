@@ -2,7 +2,7 @@
 
 #![no_main]
 
-#[path = "../properties/mod.rs"]
-mod properties;
+#[path = "../properties/lexer.rs"]
+mod lexer;
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| properties::lexer::lexer(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| lexer::lexer(bytes));

@@ -2,7 +2,9 @@
 
 #![no_main]
 
-#[path = "../properties/mod.rs"]
-mod properties;
+#[path = "../properties/manifest.rs"]
+mod manifest;
+#[path = "../properties/room.rs"]
+mod room;
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| properties::manifest::manifest(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| manifest::manifest(bytes));

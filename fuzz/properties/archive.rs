@@ -16,7 +16,8 @@ use runner::progress::Progress;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::room::{Drip, number_of, room};
+use super::drip::Drip;
+use super::room::{number_of, room};
 
 const BLOCK: usize = 512;
 

@@ -9,7 +9,8 @@ use runner::postgres::inspect;
 use runner::progress::Progress;
 use tokio_util::sync::CancellationToken;
 
-use super::room::{Drip, number_of, room};
+use super::drip::Drip;
+use super::room::{number_of, room};
 
 /// How many cuts of a dump are tried; of a shorter one all are. Each starts a reader with a buffer of a megabyte.
 const CUTS: usize = 24;

@@ -1,8 +1,10 @@
 //! What holds for every archive that is listed, extracted or put back.
 
 use std::collections::{BTreeMap, HashSet};
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -150,7 +152,10 @@ fn agrees_with_another_reader(bytes: &[u8], folder: &Path) {
     let Ok(entries) = tar.entries() else { return };
     for entry in entries {
         let Ok(mut entry) = entry else { return };
-        let Ok(path) = entry.path().map(|path| folder.join(path)) else { return };
+        // It takes only one of the zeros off a long name's end.
+        let name = entry.path_bytes().into_owned();
+        let end = name.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        let path = folder.join(OsStr::from_bytes(&name[..end]));
         let mut content = Vec::new();
         if entry.read_to_end(&mut content).is_err() {
             return;

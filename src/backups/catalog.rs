@@ -137,7 +137,7 @@ impl Catalog {
             bad: sets.len() - good.len(),
             verified: good.iter().filter(|set| set.is_verified()).count(),
             pinned: sets.iter().filter(|set| set.pinned.is_some()).count(),
-            total_size: sets.iter().map(BackupSet::size).sum(),
+            total_size: sets.iter().map(BackupSet::size).fold(0, u64::saturating_add), // metadata may claim anything
             oldest: good.last().and_then(|set| set.taken_at),
             newest: good.first().and_then(|set| set.taken_at),
             newest_size: good.first().map_or(0, |set| set.size()),
@@ -146,7 +146,8 @@ impl Catalog {
         };
         for (name, component) in good.iter().filter_map(|set| set.metadata.as_ref()).flat_map(|m| &m.components) {
             let size = if component.size > 0 { component.size } else { (component.size_mb.max(0.0) * 1e6) as u64 };
-            *stats.by_component.entry(name.clone()).or_default() += size;
+            let sum = stats.by_component.entry(name.clone()).or_default();
+            *sum = sum.saturating_add(size);
         }
         Ok(stats)
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::Read;
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::compare::{Engine, Fingerprint};
 use crate::error::{Error, Kind, Result};
+use crate::files;
 use crate::signing::Trust;
 
 /// The format number that this version writes and reads.
@@ -196,11 +198,13 @@ impl Manifest {
 
     /// Reads a manifest that one of these keys must have signed, and returns it with the key's name.
     pub fn read_signed(path: &Path, trust: &Trust) -> Result<(Self, Option<String>)> {
-        let size = path.metadata().map_err(|e| Error::io("read", path, &e))?.len();
-        if size > LARGEST {
+        let (file, facts) = files::open(path)?;
+        let mut text = Vec::new();
+        file.take(LARGEST + 1).read_to_end(&mut text).map_err(|e| Error::io("read", path, &e))?;
+        if text.len() as u64 > LARGEST {
+            let size = facts.len();
             return Err(damaged(path).caused_by(format!("it has {size} bytes; a manifest has {LARGEST} at most")));
         }
-        let text = std::fs::read(path).map_err(|e| Error::io("read", path, &e))?;
         let signed_by = if trust.is_empty() { None } else { Some(trust.signer_of(path, &text)?) };
         let manifest = Self::parse(&text).map_err(|e| damaged(path).caused_by_error(e))?;
         Ok((manifest, signed_by))
@@ -341,6 +345,14 @@ pub(super) mod tests {
         assert!(refusal(|m| m["members"][0]["length"] = u64::MAX.into()).contains("do not make up the file"));
         assert!(refusal(|m| m["surprise"] = 1.into()).contains("unknown field"));
         assert!(refusal(|m| m["kind"] = "sqlite.gz".into()).contains("it speaks of PostgreSQL"));
+    }
+
+    #[test]
+    fn a_device_in_its_place_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.json");
+        std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+        assert_eq!(Manifest::read(&path).unwrap_err().kind(), Kind::Refused);
     }
 
     #[test]

@@ -163,11 +163,12 @@ fn over_size(
     let fixed = |at: usize| always.iter().any(|(a, _)| *a == at) || sets[at].pinned;
     let stays = |at: usize| !reasons[at].is_empty() || fixed(at);
     let of_worth = |at: usize| matches!(sets[at].worth, Worth::Verified | Worth::Whole);
-    let mut total: u64 = (0..sets.len()).filter(|at| stays(*at) && of_worth(*at)).map(|at| sets[at].size).sum();
+    let size = |at: usize| u128::from(sets[at].size); // metadata may claim any size, and sums must not wrap around
+    let mut total: u128 = (0..sets.len()).filter(|at| stays(*at) && of_worth(*at)).map(size).sum();
     for at in (0..sets.len()).rev() {
         let movable = !reasons[at].is_empty() && !fixed(at);
-        if total > limit && movable {
-            total -= sets[at].size;
+        if total > u128::from(limit) && movable {
+            total -= size(at);
             over.insert(at, format!("all that is kept is more than {}", units::size(limit)));
         }
     }

@@ -192,7 +192,7 @@ pub fn compare(expected: &Fingerprint, found: &Fingerprint, scope: &Scope) -> Re
         not_used,
         tables: tables.len() as u64,
         columns: columns(&tables, expected, found),
-        rows: tables.iter().filter_map(|name| expected.tables.get(*name)).map(|t| t.rows).sum(),
+        rows: tables.iter().filter_map(|name| expected.tables.get(*name)).fold(0, |n, t| n.saturating_add(t.rows)),
         checked: if whole { vec![Level::Structure, Level::Content] } else { vec![Level::Content] },
         not_checked,
         row_differences: Vec::new(),

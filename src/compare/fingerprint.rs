@@ -133,9 +133,9 @@ impl Fingerprint {
         self.items.push(Item { aspect, object: object.into(), value: value.into() });
     }
 
-    /// Returns the rows of all tables.
+    /// Returns the rows of all tables. A manifest may claim more than can be counted; then it is the largest number.
     pub fn rows(&self) -> u64 {
-        self.tables.values().map(|t| t.rows).sum()
+        self.tables.values().fold(0, |rows, table| rows.saturating_add(table.rows))
     }
 
     /// Finds a table by its full name or, where only one schema has it, by its bare name.

@@ -306,7 +306,7 @@ impl Placing<'_> {
         let new = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&whole);
         let mut file = Holes::new(new.map_err(|e| self.taken(head, &e))?);
         let mut hasher = Hasher::default();
-        let mut block = vec![0; BLOCK.min(head.size as usize + 1)];
+        let mut block = vec![0; head.size.min(BLOCK as u64) as usize]; // at most a block
         loop {
             let n = content.read(&mut block)?;
             if n == 0 {

@@ -79,8 +79,11 @@ impl<'de> Deserialize<'de> for Name {
         match Written::deserialize(deserializer)? {
             Written::Text(text) => Ok(Self(PathBuf::from(text))),
             Written::Bytes { hex } => {
+                if hex.len() % 2 != 0 {
+                    return Err(wrong());
+                }
                 let digits: Vec<u32> = hex.chars().map(|c| c.to_digit(16)).collect::<Option<_>>().ok_or_else(wrong)?;
-                let bytes = digits.chunks(2).map(|d| (d[0] * 16 + d.get(1).copied().unwrap_or(0)) as u8).collect();
+                let bytes = digits.chunks_exact(2).map(|d| (d[0] * 16 + d[1]) as u8).collect();
                 Ok(Self(PathBuf::from(OsString::from_vec(bytes))))
             }
         }

@@ -16,6 +16,8 @@ const BLOCK: usize = 512;
 const RECORD_LIMIT: u64 = 1 << 20;
 /// The largest size that the eleven octal digits of a plain header can hold.
 const OCTAL_LIMIT: u64 = 0o77_777_777_777;
+/// The largest size that a file can have.
+const FILE_LIMIT: u64 = i64::MAX as u64;
 
 /// One entry's header, with what its extension records said.
 #[derive(Debug)]
@@ -70,15 +72,16 @@ impl<'a, R: Read> TarReader<'a, R> {
             let Some(header) = self.header()? else {
                 return if records.is_empty() { Ok(None) } else { Err(self.damaged("a record belongs to no entry")) };
             };
-            let size = header.entry_size().map_err(|e| self.damaged("a size is wrong").because(&e))?;
+            let size = self.size(&header)?;
+            self.known_to_all(&header, &records)?;
             match header.entry_type() {
                 EntryType::GNULongName => {
                     let name = self.record(size)?;
-                    self.once(&mut records.path, until_zero(name))?;
+                    self.once(&mut records.path, self.until_zero(name)?)?;
                 }
                 EntryType::GNULongLink => {
                     let name = self.record(size)?;
-                    self.once(&mut records.target, until_zero(name))?;
+                    self.once(&mut records.target, self.until_zero(name)?)?;
                 }
                 EntryType::XHeader => {
                     let record = self.record(size)?;
@@ -105,6 +108,9 @@ impl<'a, R: Read> TarReader<'a, R> {
             Some(size) => size,
             None => plain,
         };
+        if size > FILE_LIMIT {
+            return Err(self.damaged("an entry claims to be larger than any file"));
+        }
         let wrong = |e: io::Error| self.damaged("a header is wrong").because(&e);
         let head = Head {
             path: records.path.unwrap_or_else(|| header.path_bytes().into_owned()),
@@ -146,6 +152,45 @@ impl<'a, R: Read> TarReader<'a, R> {
             Ok(stored) if stored == sum => Ok(Some(header)),
             _ => Err(self.damaged("a header's checksum is wrong")),
         }
+    }
+
+    /// Returns the size in a header. What other readers take for another number is refused: in base 256 a value below zero
+    /// or wider than 64 bits, of which the tar crate reads the lower bits only, and in digits a sign.
+    fn size(&self, header: &Header) -> Result<u64> {
+        let field = &header.as_old().size;
+        let odd = match field[0] & 0x80 {
+            0 => field.contains(&b'+'),
+            _ => field[..4] != [0x80, 0, 0, 0],
+        };
+        if odd {
+            return Err(self.damaged("a size is written as tar does not write it"));
+        }
+        header.entry_size().map_err(|e| self.damaged("a size is wrong").because(&e))
+    }
+
+    /// Refuses records that some readers take for entries or give to another entry: those in headers of the oldest format,
+    /// which knows none, and a global one between another and its entry.
+    fn known_to_all(&self, header: &Header, records: &Records) -> Result<()> {
+        use EntryType::{GNULongLink, GNULongName, XGlobalHeader, XHeader};
+        let kind = header.entry_type();
+        let old = header.as_ustar().is_none() && header.as_gnu().is_none();
+        match kind {
+            GNULongName | GNULongLink | XHeader | XGlobalHeader if old => {
+                Err(self.damaged("a record stands in a header of a format without records"))
+            }
+            XGlobalHeader if !records.is_empty() => Err(self.damaged("a global record parts another from its entry")),
+            _ => Ok(()),
+        }
+    }
+
+    /// A name ends at its first zero; what follows would be part of it for others.
+    fn until_zero(&self, mut name: Vec<u8>) -> Result<Vec<u8>> {
+        let end = name.iter().position(|b| *b == 0).unwrap_or(name.len());
+        if name[end..].iter().any(|b| *b != 0) {
+            return Err(self.damaged("a long name goes on behind its end"));
+        }
+        name.truncate(end);
+        Ok(name)
     }
 
     /// Reads to the stream's real end. Tar pads with zeros; anything else hides there.
@@ -301,10 +346,4 @@ fn pair(record: &[u8]) -> Option<(Pair<'_>, &[u8])> {
 fn number(digits: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(digits).ok()?;
     text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
-}
-
-fn until_zero(mut name: Vec<u8>) -> Vec<u8> {
-    let end = name.iter().position(|b| *b == 0).unwrap_or(name.len());
-    name.truncate(end);
-    name
 }

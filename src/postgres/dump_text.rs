@@ -15,6 +15,8 @@ use crate::error::{Error, Kind, Result};
 
 /// The longest statement. Large objects come in statements of 32 KiB; functions are shorter still.
 const STATEMENT_LIMIT: usize = 256 << 20;
+/// The longest row: more than the server takes in or gives out in one message.
+const ROW_LIMIT: usize = if cfg!(test) { 8 << 20 } else { 1 << 30 };
 /// What is read at once where nothing asks for more.
 const BLOCK: usize = 1 << 20;
 /// Rows are passed on from this size.
@@ -220,7 +222,9 @@ impl<R: Read> DumpReader<R> {
     /// Takes what a comment between statements says.
     fn comment(&mut self, from: usize, to: usize) {
         let bytes = &self.unread()[from..to];
-        if bytes == COMPLETE && self.stage == Stage::Body {
+        let ends_line = self.unread().get(to) == Some(&b'\n');
+        // A longer comment that was cut may end with the same words; the trailer has a line of its own.
+        if bytes == COMPLETE && ends_line && self.stage == Stage::Body {
             self.stage = Stage::Trailer;
         } else if let Some(entry) = std::str::from_utf8(bytes).ok().and_then(Entry::parse) {
             self.after_data |= entry.is_data();
@@ -316,6 +320,9 @@ impl<R: Read> DumpReader<R> {
             }
             if self.whole {
                 return Err(self.cut_in_rows());
+            }
+            if bytes.len() > ROW_LIMIT {
+                return Err(self.refuse("a row is longer than 1 GiB"));
             }
             self.fill()?;
         }

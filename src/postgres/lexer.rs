@@ -68,8 +68,9 @@ pub fn next(bytes: &[u8], at: usize, whole: bool, escapes: bool) -> Result<Lexed
             Dollar::More => (Token::Text, None),
         },
         b'E' | b'e' if second == Some(b'\'') => (Token::Text, string(rest, 2, true, whole)),
+        b'B' | b'b' | b'X' | b'x' if second == Some(b'\'') => (Token::Text, verbatim(rest, 2, whole)),
         b'U' | b'u' if second == Some(b'&') => match bytes.get(at + 2) {
-            Some(b'\'') => (Token::Text, string(rest, 3, false, whole)),
+            Some(b'\'') => (Token::Text, verbatim(rest, 3, whole)),
             Some(b'"') => (Token::Quoted, doubled(rest, 3, b'"', whole)),
             None if !whole => return Ok(Lexed::More),
             _ => (Token::Word, Some(1)),
@@ -126,6 +127,19 @@ fn string(bytes: &[u8], at: usize, escapes: bool, whole: bool) -> Option<usize> 
                 0 => return Some(at + 1),
                 more => at += 1 + more,
             },
+        }
+    }
+}
+
+/// Finds the end of a string in which no setting makes backslashes escape: bits, bytes, and those with Unicode's numbers.
+/// A quote after a line break goes on with it, too.
+fn verbatim(bytes: &[u8], at: usize, whole: bool) -> Option<usize> {
+    let mut at = at;
+    loop {
+        at = doubled(bytes, at, b'\'', whole)?;
+        match continued(&bytes[at..], whole)? {
+            0 => return Some(at),
+            more => at += more,
         }
     }
 }
@@ -357,6 +371,17 @@ mod tests {
     fn backslashes_escape_in_plain_strings_only_when_asked() {
         assert_eq!(split(r"select '\'; x;", false, 3).len(), 2);
         assert_eq!(split(r"select '\'; x;'; y;", true, 3).len(), 2);
+    }
+
+    #[test]
+    fn bits_and_bytes_have_no_escapes_whatever_the_setting() {
+        for start in ["B", "x", "U&"] {
+            for text in [format!(r"select {start}''; x;"), format!("select {start}'0'\n-- c\n'\\'; x;")] {
+                for step in [1, 2, 3, 100] {
+                    assert_eq!(split(&text, true, step).len(), 2, "{text}");
+                }
+            }
+        }
     }
 
     #[test]

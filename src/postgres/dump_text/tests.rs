@@ -92,6 +92,7 @@ fn psql_commands_are_refused_wherever_they_hide() {
         "\\restrict k2\n",
         "-- note\r\\! id\n",
         "SET standard_conforming_strings = off;\nselect '\\'; select '\\\\! id\n';\\! x\n'';",
+        "SET standard_conforming_strings = off;\nselect B'\\'; \\! id\n';",
     ] {
         let text = DUMP.replacen("CREATE TABLE", &format!("{hidden}CREATE TABLE"), 1);
         assert!(refusal(&text).contains("there is a psql command"), "{hidden}: {}", refusal(&text));
@@ -122,6 +123,22 @@ fn what_pg_dump_never_writes_is_refused() {
 fn an_old_dump_without_keys_is_whole_too() {
     let old = DUMP.replace("\\restrict k1\n", "").replace("\\unrestrict k1\n", "");
     assert_eq!(events(old.as_bytes()).unwrap().0.last().unwrap(), "complete");
+}
+
+#[test]
+fn a_comment_cut_to_the_words_of_the_trailer_is_none() {
+    let old = DUMP.replace("\\restrict k1\n", "").replace("\\unrestrict k1\n", "");
+    let words = "-- PostgreSQL database dump complete";
+    let note = old.replacen("CREATE TABLE", &format!("{words}ly unknown\nCREATE TABLE"), 1);
+    assert_eq!(events(note.as_bytes()).unwrap().0.last().unwrap(), "complete");
+    assert!(refusal(&note[..note.find(words).unwrap() + words.len()]).contains("its last line is missing"));
+}
+
+#[test]
+fn a_row_without_an_end_is_refused_before_memory_ends() {
+    let head = &DUMP[..DUMP.find("1\t").unwrap()];
+    let endless = head.as_bytes().chain(io::repeat(b'x'));
+    assert!(events(endless).unwrap_err().to_string().contains("a row is longer than"));
 }
 
 #[test]

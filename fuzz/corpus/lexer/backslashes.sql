@@ -1,0 +1,1 @@
+select '\'; x;'; y; B'\' X'\'; -- note\! id

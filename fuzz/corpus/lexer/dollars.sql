@@ -1,0 +1,1 @@
+a$b$;c$d$;select $1;select 1$tag$;$tag$;select $é$;$é$, $

@@ -1,0 +1,4 @@
+SET standard_conforming_strings = off;
+select B'\'; \! id
+';
+-- PostgreSQL database dump complete

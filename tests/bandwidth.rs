@@ -32,11 +32,11 @@ fn components_side_by_side_share_one_limit_and_the_journal_says_so() {
     let world = estate().file("set.rhai", SET);
     let began = Instant::now();
     let ended = world.run(&["set.rhai", "--bandwidth", "4MB"]).expect(0);
-    // 6 MB are copied and read again for the checksums. A lower bound holds on the slowest machine.
-    assert!(began.elapsed() >= Duration::from_secs_f64(12.0 / 4.0), "{:?}", began.elapsed());
+    // 6 MB are copied, and their digests come from the same pass. A lower bound holds on the slowest machine.
+    assert!(began.elapsed() >= Duration::from_secs_f64(6.0 / 4.0), "{:?}", began.elapsed());
     let ended = ended.told("bandwidth: at most 4.0 MB move in a second");
     let moved = ended.stderr.split("bandwidth: ").last().unwrap().split(" MB moved").next().unwrap();
-    assert!(moved.parse::<f64>().unwrap() >= 12.0, "{moved}");
+    assert!(moved.parse::<f64>().unwrap() >= 6.0, "{moved}");
     let journal = std::fs::read_dir(world.path(".runner/runs")).unwrap().next().unwrap().unwrap().path();
     assert!(std::fs::read_to_string(journal.join("journal.jsonl")).unwrap().contains("bandwidth: at most 4.0 MB"));
 }

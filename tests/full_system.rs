@@ -178,14 +178,15 @@ async fn one_archive_holds_everything_and_opens_with_the_tools_of_any_machine() 
     ] {
         assert!(manifest.contains(text), "MANIFEST.txt has no {text}:\n{manifest}");
     }
-    // Packed once: what is in it takes as much room as it did outside.
+    // Packed once: what is packed already goes in as it is, and next to nothing comes to it.
     let inside: u64 = shop
         .world
         .names(&format!("backups/{name}"))
         .iter()
         .map(|n| backups.join(name).join(n).metadata().unwrap().len())
         .sum();
-    assert!(backups.join(file).metadata().unwrap().len() > inside);
+    let size = backups.join(file).metadata().unwrap().len();
+    assert!(size < inside + inside / 100 + 32_768, "{size} for {inside}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -105,7 +105,9 @@ fn restore_table(call: &Call) -> Result<Dynamic> {
     for lost in &made.lost {
         call.warn(format!("{lost} uses {} in the backup and is not there: make it again", made.table));
     }
+    let levels = [Level::Structure, Level::Content, Level::Integrity];
     let facts = json!({
+        "checked": levels,
         "table": made.table,
         "rows": made.rows,
         "created": made.created,
@@ -123,7 +125,7 @@ fn restore_table(call: &Call) -> Result<Dynamic> {
     call.verified(
         format!("{rows} of {} into {target}; {} other things are unchanged", made.table, made.compared),
         evidence,
-        &Verified::held(&[Level::Structure, Level::Content, Level::Integrity], extent),
+        &Verified::held(&levels, extent),
     );
     Ok(from_json(facts))
 }

@@ -56,16 +56,17 @@ fn restore_volume(call: &Call) -> Result<Dynamic> {
     let restoring = docker::restore_volume(engine, &archive, &name, &options, &run.ledger, &shown.progress);
     let restored = call.wait(restoring)?;
     drop(shown);
+    let levels = [Level::File, Level::Parse, Level::Restore, Level::Content];
     let facts = json!({
         "volume": name,
         "archive": path,
         "new": restored.new,
         "entries": restored.tree.entries,
         "bytes": restored.tree.bytes,
+        "checked": levels,
     });
     let entries = units::count(restored.tree.entries, "file");
     let extent = Extent { files: restored.tree.entries, bytes: restored.tree.bytes, ..Extent::default() };
-    let levels = [Level::File, Level::Parse, Level::Restore, Level::Content];
     let told = format!("{entries} of {path} are in volume {name}, and were read back");
     call.verified(told, facts.clone(), &Verified::held(&levels, extent));
     Ok(from_json(facts))

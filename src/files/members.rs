@@ -198,7 +198,10 @@ impl<R: BufRead> MemberReader<R> {
         }
         let what = match (cause.kind(), self.raw) {
             (io::ErrorKind::UnexpectedEof, _) => format!("it is cut off inside the member at byte {}", self.offset),
-            (_, 0) if self.members > 0 => format!("what follows byte {} is no member of it: {cause}", self.offset),
+            // What has a member's head and fails in its content is one that was damaged.
+            (_, 0) if self.members > 0 && !cause.to_string().contains("deflate") => {
+                format!("what follows byte {} is no member of it: {cause}", self.offset)
+            }
             _ => format!("the member at byte {} is damaged: {cause}", self.offset),
         };
         damaged(what)
@@ -336,6 +339,12 @@ mod tests {
             }
             let error = unpacked(&[file.as_slice(), b"garbage of some length"].concat(), packing, None).unwrap_err();
             assert!(error.contains("is no member of it"), "{error}");
+            if packing == Packing::Gzip {
+                let mut flipped = file.clone();
+                flipped[bounds[1].offset as usize + 10] = 0xff; // a kind of block that there is not, behind the head of ten bytes
+                let error = unpacked(&flipped, packing, None).unwrap_err();
+                assert!(error.contains(&format!("the member at byte {} is damaged", bounds[1].offset)), "{error}");
+            }
             let mut flipped = file.clone();
             let middle = bounds[1].offset as usize + bounds[1].length as usize / 2;
             flipped[middle] ^= 1;

@@ -79,7 +79,10 @@ impl Wait {
                 Wait::Exec(argv) => match container.exec(argv).output(ledger).await {
                     Ok(_) => true,
                     Err(e) if e.child_exit_code().is_some() => false,
-                    Err(e) => return Err(e),
+                    Err(e) => {
+                        container.inspect_running().await?; // one that ended since we looked is told as ended
+                        return Err(e);
+                    }
                 },
                 Wait::Healthy => seen.healthy.ok_or_else(|| no_health_check(container))?,
                 Wait::Log(_) => true,

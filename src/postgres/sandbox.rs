@@ -232,6 +232,9 @@ fn container(options: &SandboxOptions, password: &Secret) -> ContainerOptions {
             ("POSTGRES_USER".into(), SUPERUSER.into()),
             ("POSTGRES_PASSWORD".into(), password.expose().into()),
             ("POSTGRES_INITDB_ARGS".into(), "--no-sync".into()),
+            // Without it initdb compares the clock with every time zone there is, which took three of its four seconds
+            // where each file comes through FUSE.
+            ("TZ".into(), "UTC".into()),
         ],
         ports: vec![Port { container: DEFAULT_PORT, host: options.port }],
         memory: Some(options.memory),

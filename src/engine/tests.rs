@@ -194,6 +194,33 @@ fn branches_run_side_by_side_on_copies_and_one_failure_stops_the_others() {
 }
 
 #[test]
+fn only_so_many_of_a_list_run_at_once_and_a_failure_keeps_the_rest_from_starting() {
+    // Each item leaves a mark while it runs, and counts the marks.
+    let marked = |rest: &str| {
+        format!(
+            "let folder = temp_dir();\n\
+             let marks = || {{ let n = 0; for at in 1..7 {{ if exists(`${{folder}}/${{at}}`) {{ n += 1; }} }} n }};\n{rest}"
+        )
+    };
+    let two = "let most = parallel_map([1, 2, 3, 4, 5, 6], |n| { \
+               write_text(`${folder}/${n}`, \"\"); sleep(\"20ms\"); let there = marks.call(); \
+               remove(`${folder}/${n}`); there }, #{ at_once: 2 });\n\
+               log(most.len()); check(\"two at the most\", most.all(|n| n == 1 || n == 2));";
+    let ended = World::with(&marked(two)).run();
+    assert_eq!((ended.said(), ended.verdict.exit_code), (vec!["6"], 0));
+    // Without a bound all of them run at once, or none would ever see six marks.
+    let all = "parallel_map([1, 2, 3, 4, 5, 6], |n| { write_text(`${folder}/${n}`, \"\"); \
+               wait_until(#{ timeout: \"1m\", every: \"1ms\", what: \"all\" }, || marks.call() == 6) });\n\
+               check(\"all at once\", true);";
+    assert_eq!(World::with(&marked(all)).run().verdict.exit_code, 0);
+    let failing = "let left = temp_dir(); defer(|| log(exists(`${left}/2`)));\n\
+                   parallel_map([1, 2], |n| { if n == 1 { throw \"first\" } write_text(`${left}/2`, \"\"); }, \
+                   #{ at_once: 1 });";
+    let ended = World::with(failing).run();
+    assert_eq!((ended.failure().message.as_str(), ended.said()), ("first", vec!["false"]));
+}
+
+#[test]
 fn a_dry_run_announces_checks_and_stops_at_a_branch_it_cannot_know() {
     let options = || Options { dry_run: true, ..Options::default() };
     let ended = World::with("measure(\"rto\", 1); slo(\"rto\", \"1m\");").run_with(options(), |_| {});

@@ -1,6 +1,7 @@
 //! `parallel`: closures side by side.
 
 use std::panic::resume_unwind;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use rhai::{Array, Dynamic, FnPtr};
@@ -32,54 +33,69 @@ check_eq("both", sizes, [2, 4]);
             .into_iter()
             .map(|b| b.try_cast::<FnPtr>().ok_or_else(|| call.wrong(0, "a list of closures: [|| …, || …]")));
         let branches: Vec<_> = branches.collect::<Result<_>>()?;
-        side_by_side(call, branches.into_iter().map(|b| (b, None)).collect())
+        let all = branches.len();
+        side_by_side(call, branches.into_iter().map(|b| (b, None)).collect(), all)
     },
 };
 
 /// Scripts nest closures in closures; the default of a thread is too small for that in a debug build.
 const STACK: usize = 32 << 20;
 
-/// Runs each closure with its argument on a thread of its own; the first error stops the others.
-pub(super) fn side_by_side(call: &Call, branches: Vec<(FnPtr, Option<Dynamic>)>) -> Raised<Dynamic> {
-    first_cause(run(call, branches, true))
+/// A closure with its argument.
+pub(super) type Branch = (FnPtr, Option<Dynamic>);
+
+/// Runs each closure with its argument, so many at once; the first error stops the others.
+pub(super) fn side_by_side(call: &Call, branches: Vec<Branch>, at_once: usize) -> Raised<Dynamic> {
+    first_cause(run(call, branches, at_once, true))
 }
 
 /// Runs each closure to its own end, whatever becomes of the others.
-pub(super) fn each_to_its_end(call: &Call, branches: Vec<(FnPtr, Option<Dynamic>)>) -> Vec<Raised<Dynamic>> {
-    run(call, branches, false)
+pub(super) fn each_to_its_end(call: &Call, branches: Vec<Branch>) -> Vec<Raised<Dynamic>> {
+    let all = branches.len();
+    run(call, branches, all, false)
 }
 
-fn run(call: &Call, branches: Vec<(FnPtr, Option<Dynamic>)>, stop_others: bool) -> Vec<Raised<Dynamic>> {
+fn run(call: &Call, branches: Vec<Branch>, at_once: usize, stop_others: bool) -> Vec<Raised<Dynamic>> {
     let token = call.token().child_token();
     let step = current().step;
+    let mut results: Vec<Option<Raised<Dynamic>>> = branches.iter().map(|_| None).collect();
+    let lanes = at_once.min(branches.len());
+    let branches: Vec<_> = branches.into_iter().map(|(closure, argument)| (private_copy(closure), argument)).collect();
+    let waiting = Mutex::new(branches.into_iter().enumerate());
+    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let one = |(closure, argument): Branch| {
+        let result = Scope { step, token: Some(token.clone()) }.enter(|| match argument {
+            Some(argument) => call.call(&closure, (argument,)),
+            None => call.call(&closure, ()),
+        });
+        if stop_others && result.is_err() {
+            token.cancel();
+        }
+        result
+    };
+    let lane = || {
+        let mut done = Vec::new();
+        while let Some((at, branch)) = next() {
+            done.push((at, one(branch)));
+        }
+        done
+    };
+    let mut without = None; // a lane that could not be started; the others do its work, unless there are none
     thread::scope(|threads| {
-        let started: Vec<_> = branches
-            .into_iter()
-            .map(|(closure, argument)| {
-                let closure = private_copy(closure);
-                let scope = Scope { step, token: Some(token.clone()) };
-                let token = &token;
-                let branch = move || {
-                    let result = scope.enter(|| match argument {
-                        Some(argument) => call.call(&closure, (argument,)),
-                        None => call.call(&closure, ()),
-                    });
-                    if stop_others && result.is_err() {
-                        token.cancel();
+        let start = |_| thread::Builder::new().stack_size(STACK).spawn_scoped(threads, lane);
+        for lane in (0..lanes).map(start).collect::<Vec<_>>() {
+            match lane {
+                Ok(lane) => {
+                    for (at, result) in lane.join().unwrap_or_else(|panic| resume_unwind(panic)) {
+                        results[at] = Some(result);
                     }
-                    result
-                };
-                thread::Builder::new().stack_size(STACK).spawn_scoped(threads, branch)
-            })
-            .collect();
-        started
-            .into_iter()
-            .map(|branch| match branch {
-                Ok(branch) => branch.join().unwrap_or_else(|panic| resume_unwind(panic)),
-                Err(e) => Err(Error::new(Kind::Io, "could not start a thread").because(&e).into()),
-            })
-            .collect()
-    })
+                }
+                Err(e) => without = Some(Error::new(Kind::Io, "could not start a thread").because(&e)),
+            }
+        }
+    });
+    let lost = || without.clone().unwrap_or_else(|| Error::new(Kind::Bug, "a branch was never run"));
+    results.into_iter().map(|result| result.unwrap_or_else(|| Err(lost().into()))).collect()
 }
 
 /// A captured variable is a cell behind a lock that a method call holds for as long as it runs: two branches that use

@@ -95,6 +95,11 @@ impl Error {
         Self::new(kind, format!("could not {doing} {}", path.display())).on(path.display().to_string()).because(cause)
     }
 
+    /// Returns the error of ours that travelled through `io::Read` or `io::Write`, as it was.
+    pub fn carried(by: &std::io::Error) -> Option<Self> {
+        by.get_ref().and_then(|inner| inner.downcast_ref::<Self>()).cloned()
+    }
+
     /// Names the thing it happened to: a path, a database, a container.
     pub fn on(mut self, target: impl Into<String>) -> Self {
         self.0.target = Some(target.into());

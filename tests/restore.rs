@@ -476,3 +476,46 @@ async fn the_database_that_was_backed_up_is_never_a_target() {
     assert_eq!(error.kind(), Kind::Refused);
     assert!(error.to_string().contains("server and name are those of the source"), "{error}");
 }
+
+#[tokio::test]
+async fn a_definition_that_a_manifest_calls_rows_is_found_and_nothing_is_left() {
+    let Some((server, folder, _)) = rich().await else { return };
+    let ledger = support::ledger().await;
+    let request = DumpRequest {
+        source: server.address("rich"),
+        to: folder.path().join("forged.sql.gz"),
+        format: Format::SqlGz,
+        tables: Vec::new(),
+        jobs: None,
+        matviews: false,
+        mask: None,
+    };
+    let made = dump(&request, &Progress::default(), &ledger).await.unwrap();
+    let path = runner::backups::manifest_path(made.path());
+    let honest = std::fs::read_to_string(&path).unwrap();
+    // What comes after the data is called rows of the last table: without a look at it, indexes and keys would be lost.
+    let mut manifest: serde_json::Value = serde_json::from_str(&honest).unwrap();
+    let members = manifest["members"].as_array_mut().unwrap();
+    let table = members.iter().rev().find_map(|member| member["table"].as_str().map(str::to_owned)).unwrap();
+    for member in members.iter_mut().filter(|member| member["section"] == "post_data") {
+        member["section"] = "data".into();
+        member["table"] = table.clone().into();
+    }
+    std::fs::write(&path, manifest.to_string()).unwrap();
+    let error = into(&server, made.path(), &options("copy"), &ledger).await.err().unwrap();
+    assert_eq!(error.kind(), Kind::Damaged, "{error:?}");
+    // One row more than there is.
+    let mut manifest: serde_json::Value = serde_json::from_str(&honest).unwrap();
+    manifest["fingerprint"]["tables"]["app.orders"]["rows"] = 201.into();
+    std::fs::write(&path, manifest.to_string()).unwrap();
+    let error = into(&server, made.path(), &options("copy"), &ledger).await.err().unwrap();
+    assert!(error.to_string().contains("is not what its manifest says"), "{error:?}");
+    assert!(
+        error.causes().iter().any(|why| why == "table app.orders has 200 rows, the manifest says 201"),
+        "{error:?}"
+    );
+    assert_eq!(server.databases().await, ["postgres", "rich", "template0", "template1"]);
+    assert!(ledger.remaining().is_empty());
+    std::fs::write(&path, honest).unwrap();
+    assert_eq!(into(&server, made.path(), &options("copy"), &ledger).await.unwrap().rows, 620);
+}

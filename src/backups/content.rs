@@ -143,8 +143,8 @@ impl Content {
 
     /// Makes an error of ours from one that came through the stream.
     pub fn error(&self, cause: &io::Error) -> Error {
-        match cause.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
-            Some(ours) => ours.clone().on(self.path.display().to_string()),
+        match Error::carried(cause) {
+            Some(ours) => ours.on(self.path.display().to_string()),
             None => Error::io("read", &self.path, cause),
         }
     }

@@ -175,6 +175,9 @@ pub struct Member {
     /// The table whose rows it holds, with its schema; `None` where it holds definitions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub table: Option<String>,
+    /// Its line ends once unpacked. With them a restore need not unpack the rows to know in which line a definition stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lines: Option<u64>,
 }
 
 /// The sections of a dump.
@@ -278,6 +281,10 @@ impl Manifest {
             if member.offset != at {
                 return Err(gap());
             }
+            // So that they never add up to more than the bytes do.
+            if member.lines.is_some_and(|lines| lines > member.raw_length) {
+                return Err(Error::new(Kind::Damaged, "a member has more lines than bytes"));
+            }
             at = at.checked_add(member.length).ok_or_else(gap)?;
             raw = raw.checked_add(member.raw_length).ok_or_else(gap)?;
         }
@@ -316,7 +323,14 @@ pub(super) mod tests {
             tools: BTreeMap::new(),
             tables: None,
             masked: BTreeMap::new(),
-            members: vec![Member { offset: 0, length: 4, raw_length: 10, section: Section::PreData, table: None }],
+            members: vec![Member {
+                offset: 0,
+                length: 4,
+                raw_length: 10,
+                section: Section::PreData,
+                table: None,
+                lines: None,
+            }],
             fingerprint: Fingerprint::new(Engine::Postgres),
         }
     }
@@ -343,6 +357,7 @@ pub(super) mod tests {
         assert!(refusal(|m| m["size"] = (-1).into()).contains("invalid value"));
         assert!(refusal(|m| m["members"][0]["length"] = 3.into()).contains("do not make up the file"));
         assert!(refusal(|m| m["members"][0]["length"] = u64::MAX.into()).contains("do not make up the file"));
+        assert!(refusal(|m| m["members"][0]["lines"] = 11.into()).contains("more lines than bytes"));
         assert!(refusal(|m| m["surprise"] = 1.into()).contains("unknown field"));
         assert!(refusal(|m| m["kind"] = "sqlite.gz".into()).contains("it speaks of PostgreSQL"));
     }

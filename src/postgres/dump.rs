@@ -90,7 +90,7 @@ fn start_file(to: &Path, format: Format) -> Result<AtomicFile> {
 }
 
 /// Returns how a format's text is packed; `None` is pg_dump's own archive.
-fn packing(format: Format) -> Option<Packing> {
+pub(super) fn packing(format: Format) -> Option<Packing> {
     match format {
         Format::SqlGz => Some(Packing::Gzip),
         Format::SqlZst => Some(Packing::Zstd),

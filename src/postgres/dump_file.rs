@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,12 +11,19 @@ use flate2::bufread::MultiGzDecoder;
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
-use crate::backups::{Backup, Format, Member};
+use crate::backups::{Backup, Format, Member, Section};
 use crate::error::{Error, Kind, Result};
+use crate::files::members::{AT_ONCE, Unpacker};
+use crate::postgres::dump::packing;
 use crate::progress::Progress;
 
 /// What is read from the file at once.
 const BLOCK: usize = 128 << 10;
+/// Makes a part of a dump a whole one for the reader.
+const TRAILER: &[u8] = b"\n--\n-- PostgreSQL database dump complete\n--\n\n";
+/// Stands where the rows of a table were left out: what follows comes after data.
+const LEFT_OUT: &[u8] = b"\n-- Data for Name: -; Type: TABLE DATA; Schema: -; Owner: -\n";
+const LEFT_OUT_LINES: u64 = 2;
 
 type Sum = [u8; 32];
 /// A dump's text, unpacked.
@@ -83,15 +91,53 @@ impl DumpFile {
         Ok((self.unpacked(bytes)?, sums))
     }
 
-    /// Returns the text of consecutive members, and the digests that grow while it is read.
-    pub(super) fn part(&self, members: std::ops::Range<usize>) -> Result<(Text, Sums)> {
+    /// Returns the text of consecutive members as a dump of its own, and the digests that grow while it is read.
+    pub(super) fn part(&self, members: Range<usize>) -> Result<(Text, Sums)> {
+        let pieces = members.map(Piece::Member).chain([Piece::Text(TRAILER)]).collect();
+        self.pieces(pieces)
+    }
+
+    /// Returns the text without the rows of tables, which lines of the dump those of this text are, and the digests that
+    /// grow while it is read. Nothing where the manifest does not tell how many lines its members have.
+    pub(super) fn definitions(&self) -> Result<Option<(Text, Lines, Sums)>> {
+        let (mut pieces, mut lines) = (Vec::new(), Lines::default());
+        let (mut here, mut there) = (0, 0); // line ends so far, in this text and in the dump
+        for (at, member) in self.members.iter().enumerate() {
+            let Some(count) = member.lines else { return Ok(None) };
+            there = count.saturating_add(there);
+            if !holds_rows(member) {
+                pieces.push(Piece::Member(at));
+                here = count.saturating_add(here);
+                continue;
+            }
+            if !matches!(pieces.last(), Some(Piece::Text(_))) {
+                pieces.push(Piece::Text(LEFT_OUT));
+                here = LEFT_OUT_LINES.saturating_add(here);
+            }
+            lines.go_on(here, there);
+        }
+        if self.members.is_empty() {
+            return Ok(None);
+        }
+        let (text, sums) = self.pieces(pieces)?;
+        Ok(Some((text, lines, sums)))
+    }
+
+    fn pieces(&self, pieces: Vec<Piece>) -> Result<(Text, Sums)> {
         let sums = Sums::default();
-        let Some((first, last)) = self.members[members].split_first().map(|(f, rest)| (f, rest.last().unwrap_or(f)))
-        else {
-            return Ok((Box::new(io::empty()), sums));
+        let packing = packing(self.format).ok_or_else(|| self.no_sql())?;
+        let unpacker = Unpacker::new(packing).map_err(|e| Error::io("read", &self.path, &e))?;
+        let text = Pieces {
+            file: self.clone(),
+            pieces: pieces.into_iter(),
+            unpacker,
+            sums: sums.clone(),
+            packed: Vec::new(),
+            raw: Vec::new(),
+            at: 0,
+            large: None,
         };
-        let bytes = self.bytes(first.offset, last.offset + last.length, sums.clone());
-        Ok((self.unpacked(bytes)?, sums))
+        Ok((Box::new(text), sums))
     }
 
     /// Returns the counters of whoever reads it.
@@ -125,11 +171,119 @@ impl DumpFile {
                 zstd::stream::read::Decoder::with_buffer(bytes).map_err(|e| Error::io("read", &self.path, &e))?,
             ),
             Format::Sql => Box::new(bytes),
-            Format::Custom | Format::SqliteGz => {
-                return Err(Error::new(Kind::Usage, format!("{} is not a dump in SQL", self.path.display())));
-            }
+            Format::Custom | Format::SqliteGz => return Err(self.no_sql()),
         })
     }
+
+    fn no_sql(&self) -> Error {
+        Error::new(Kind::Usage, format!("{} is not a dump in SQL", self.path.display()))
+    }
+}
+
+/// Returns whether a member holds the rows of a table and nothing else.
+pub(super) fn holds_rows(member: &Member) -> bool {
+    member.section == Section::Data && member.table.is_some()
+}
+
+/// Which lines of a dump the lines of a text are that leaves some of them out.
+#[derive(Default)]
+pub(super) struct Lines(Vec<(u64, u64)>);
+
+impl Lines {
+    /// Behind so many line ends of the text, the dump has had so many.
+    fn go_on(&mut self, here: u64, there: u64) {
+        match self.0.last_mut().filter(|last| last.0 == here) {
+            Some(last) => last.1 = there,
+            None => self.0.push((here, there)),
+        }
+    }
+
+    /// Returns the dump's line, counted from 1, that a line of the text is.
+    pub(super) fn of_dump(&self, line: u64) -> u64 {
+        let before = self.0.partition_point(|(here, _)| *here < line);
+        let last = before.checked_sub(1).and_then(|at| self.0.get(at));
+        last.map_or(line, |(here, there)| (line - here).saturating_add(*there))
+    }
+}
+
+/// What a text is put together from.
+enum Piece {
+    Member(usize),
+    Text(&'static [u8]),
+}
+
+/// A text that is put together from members and words of ours.
+struct Pieces {
+    file: DumpFile,
+    pieces: std::vec::IntoIter<Piece>,
+    unpacker: Unpacker,
+    sums: Sums,
+    packed: Vec<u8>,
+    /// What was unpacked, and how much of it was read.
+    raw: Vec<u8>,
+    at: usize,
+    /// A member that is too large to be unpacked in one go, and how much of it is still to come.
+    large: Option<(Text, u64)>,
+}
+
+impl Pieces {
+    fn begin(&mut self, piece: Piece) -> io::Result<()> {
+        self.at = 0;
+        let member = match piece {
+            Piece::Text(text) => {
+                text.clone_into(&mut self.raw);
+                return Ok(());
+            }
+            Piece::Member(at) => {
+                self.file.members.get(at).ok_or_else(|| io::Error::other("there is no such member"))?
+            }
+        };
+        let mut bytes = self.file.bytes(member.offset, member.offset + member.length, self.sums.clone());
+        if member.raw_length.max(member.length) > AT_ONCE {
+            self.raw.clear();
+            let text = self.file.unpacked(bytes).map_err(io::Error::other)?;
+            self.large = Some((text, member.raw_length));
+            return Ok(());
+        }
+        self.packed.resize(member.length as usize, 0); // both are small
+        self.raw.resize(member.raw_length as usize, 0);
+        bytes.read_exact(&mut self.packed)?;
+        self.unpacker.unpack_into(&self.packed, &mut self.raw)
+    }
+}
+
+impl Read for Pieces {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let unread = &self.raw[self.at..];
+            if !unread.is_empty() {
+                let length = unread.len().min(into.len());
+                into[..length].copy_from_slice(&unread[..length]);
+                self.at += length;
+                return Ok(length);
+            }
+            if let Some((text, left)) = &mut self.large {
+                let read = text.read(into)?;
+                *left = left.checked_sub(read as u64).ok_or_else(|| other_size(&self.file.path))?;
+                if read > 0 {
+                    return Ok(read);
+                }
+                if *left > 0 {
+                    return Err(other_size(&self.file.path));
+                }
+                self.large = None;
+            }
+            match self.pieces.next() {
+                Some(piece) => self.begin(piece)?,
+                None => return Ok(0),
+            }
+        }
+    }
+}
+
+fn other_size(path: &Path) -> io::Error {
+    let sentence = format!("a member of {} does not have the size that the manifest says", path.display());
+    io::Error::other(Error::new(Kind::Damaged, sentence).on(path.display().to_string()))
 }
 
 impl Sums {

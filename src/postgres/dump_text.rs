@@ -458,12 +458,8 @@ fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap_or_default()
 }
 
-/// An error of ours travels through `io::Read` and comes out as it was.
 fn broken_input(error: &io::Error) -> Error {
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
-        Some(ours) => ours.clone(),
-        None => Error::new(Kind::Io, "could not read the dump").because(error),
-    }
+    Error::carried(error).unwrap_or_else(|| Error::new(Kind::Io, "could not read the dump").because(error))
 }
 
 #[cfg(test)]

@@ -106,6 +106,7 @@ struct Done {
     raw: Vec<u8>,
     packed: Option<Vec<u8>>,
     sum: RowSum,
+    lines: u64,
     section: Section,
     table: Option<Arc<str>>,
 }
@@ -118,7 +119,8 @@ fn work(packer: Option<&mut Result<Packer>>, job: Job) -> Result<Done> {
         Some(Ok(packer)) => Some(packer.pack(&raw)?),
         Some(Err(error)) => return Err(error.clone()),
     };
-    Ok(Done { raw, packed, sum, section, table })
+    let lines = memchr_iter(b'\n', &raw).count() as u64;
+    Ok(Done { raw, packed, sum, lines, section, table })
 }
 
 /// Returns the sum of the rows' digests.
@@ -379,6 +381,7 @@ impl Writer {
                 raw_length: done.raw.len() as u64,
                 section: done.section,
                 table: done.table.as_deref().map(str::to_owned),
+                lines: Some(done.lines),
             });
             self.hasher.update(packed);
         }

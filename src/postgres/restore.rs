@@ -1,6 +1,7 @@
 //! Restoring: a dump is read whole, then loaded into a new database, which gets its name when it is whole.
 
 mod beside;
+mod checked;
 mod database;
 mod definitions;
 mod load;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use tokio_postgres::Row;
 use tokio_util::sync::CancellationToken;
 
+use self::checked::Checked;
 use self::database::Scratch;
 use self::load::Known;
 use self::survey::Survey;
@@ -26,11 +28,10 @@ use super::archive::Unpacking;
 use super::copy::full_name;
 use super::dump_file::{self, DumpFile};
 use super::{Access, Address, Sandbox, Session};
-use crate::backups::{Backup, Format, checksum_path};
+use crate::backups::{Backup, Format};
 use crate::cleanup::Ledger;
 use crate::docker::Container;
-use crate::error::{Error, Kind, Result};
-use crate::files::checksums::read_sidecar;
+use crate::error::Result;
 use crate::progress::Progress;
 
 pub use self::beside::Beside;
@@ -165,74 +166,6 @@ pub async fn restore_beside(
     }
 }
 
-/// A dump that was read to its end and found whole.
-struct Checked {
-    file: DumpFile,
-    survey: Survey,
-    digest: String,
-    digests: Vec<[u8; 32]>,
-    format: Format,
-}
-
-impl Checked {
-    async fn read(backup: &Backup, file: DumpFile, target: &RestoreTarget, ledger: &Arc<Ledger>) -> Result<Self> {
-        let format = backup.format();
-        let (survey, digest, digests) = if format == Format::Custom {
-            let (unpacking, text) = Unpacking::start(&file, target.container.as_ref(), ledger).await?;
-            let (survey, digest) = tokio::join!(survey(text), unpacking.finish());
-            let digest = digest?; // first: a text that was cut short is only what follows
-            (survey?, digest, Vec::new())
-        } else {
-            let (text, sums) = file.text()?;
-            let survey = survey(text).await.map_err(|e| unreadable(&file, e))?;
-            (survey, sums.whole(), sums.parts())
-        };
-        listed(&file, &digest)?;
-        if let Some(manifest) = backup.manifest() {
-            agree(&file, &digest, &survey, manifest)?;
-        }
-        Ok(Self { file, survey, digest, digests, format })
-    }
-}
-
-async fn survey(text: dump_file::Text) -> Result<Survey> {
-    let reading = tokio::task::spawn_blocking(move || Survey::read(text));
-    reading.await.map_err(|e| Error::new(Kind::Bug, "reading a dump panicked").because(&e))?
-}
-
-fn unreadable(file: &DumpFile, error: Error) -> Error {
-    let path = file.path().display().to_string();
-    Error::new(error.kind(), format!("could not restore {path}")).on(path).caused_by_error(error)
-}
-
-/// The file must be the one that its checksum is of, where it has one.
-fn listed(file: &DumpFile, digest: &str) -> Result<()> {
-    if checksum_path(file.path()).symlink_metadata().is_err() || read_sidecar(file.path())?.to_string() == digest {
-        return Ok(());
-    }
-    let path = file.path().display().to_string();
-    let sentence = format!("{path} is not what its .sha256 file says");
-    Err(Error::new(Kind::Damaged, sentence).on(path).caused_by(format!("its SHA-256 is {digest}")))
-}
-
-/// The file must be the one that its manifest describes.
-fn agree(file: &DumpFile, digest: &str, survey: &Survey, manifest: &crate::backups::Manifest) -> Result<()> {
-    let path = file.path().display().to_string();
-    let damaged = |why: String| {
-        Err(Error::new(Kind::Damaged, format!("{path} is not what its manifest says")).on(&*path).caused_by(why))
-    };
-    if digest != manifest.sha256 {
-        return damaged(format!("its SHA-256 is {digest}, the manifest says {}", manifest.sha256));
-    }
-    for (name, table) in &manifest.fingerprint.tables {
-        let rows = survey.tables.get(name).map_or(0, |rows| rows.count);
-        if rows != table.rows {
-            return damaged(format!("table {name} has {rows} rows, the manifest says {}", table.rows));
-        }
-    }
-    Ok(())
-}
-
 /// What was loaded, and what a selection left out.
 #[derive(Default)]
 struct Filled {
@@ -268,20 +201,30 @@ async fn fill(
         wanted: selection.as_ref().map(selection::Selection::tables),
         digests: &checked.digests,
         digest: &checked.digest,
+        freeze: !target.is_throwaway(),
     };
-    if checked.format == Format::Custom {
+    let kept = known.wanted.or(is_partial.then_some(&there));
+    let (after, left_out) = selection::split(&survey.after, kept);
+    let (builds, after) = definitions::early(&after);
+    let loaded = if checked.format == Format::Custom {
         let (unpacking, text) = Unpacking::start(&checked.file, target.container.as_ref(), ledger).await?;
         let (loaded, digest) =
-            tokio::join!(load::stream(text, &known, first, checked.file.progress()), unpacking.finish());
-        loaded?;
+            tokio::join!(load::whole(text, &known, first, checked.file.progress()), unpacking.finish());
+        let loaded = loaded?;
         if digest? != checked.digest {
             return Err(dump_file::changed(checked.file.path()));
         }
+        definitions::side_by_side(builds, &survey.tables, &sessions).await?;
+        loaded
     } else {
-        load::all(&checked.file, &known, &sessions).await?;
+        load::all(&checked.file, &known, builds, &sessions).await?
+    };
+    for (table, rows) in survey.tables.iter().filter(|(table, _)| known.wants(table)) {
+        let found = loaded.get(table).copied().unwrap_or_default();
+        if found != rows.count {
+            return Err(checked::other_count(&checked.file, table, found, rows.count));
+        }
     }
-    let kept = known.wanted.or(is_partial.then_some(&there));
-    let (after, left_out) = selection::split(&survey.after, kept);
     definitions::after_data(&after, &survey.tables, &sessions).await?;
     if let Some(selection) = &selection {
         selection.drop_others(first).await?;
@@ -290,8 +233,7 @@ async fn fill(
     if options.analyze {
         first.client().batch_execute("ANALYZE").await.map_err(|e| first.error("could not analyze the database", &e))?;
     }
-    let rows = survey.tables.iter().filter(|(table, _)| known.wants(table)).map(|(_, rows)| rows.count).sum();
-    Ok(Filled { rows, left_out })
+    Ok(Filled { rows: loaded.values().sum(), left_out })
 }
 
 fn jobs(options: &RestoreOptions) -> usize {

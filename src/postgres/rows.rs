@@ -1,6 +1,5 @@
 //! The rows of some tables, read again and again for a row search: from a database in one snapshot, or from a backup.
 
-use std::io::Read;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -15,9 +14,6 @@ use crate::backups::{Backup, Section};
 use crate::compare::rows::{Form, Look, Seen};
 use crate::error::{Error, Kind, Result};
 use crate::progress::Progress;
-
-/// Makes a part of a dump a whole one for the reader.
-const TRAILER: &[u8] = b"\n--\n-- PostgreSQL database dump complete\n--\n\n";
 
 /// How COPY writes rows.
 const FORM: Form = Form { separator: Some(b'\t'), shown: unescaped };
@@ -67,8 +63,7 @@ fn of_backup(backup: &Backup, look: &Look, progress: &Progress, cancel: &Cancell
     for members in wanted(&file, look) {
         let (text, _) = file.part(members)?;
         let counted = Progress::default(); // the file counts its own bytes
-        rows(Box::new(text.chain(TRAILER)), &mut seen, &counted)
-            .map_err(|e| e.on(file.path().display().to_string()))?;
+        rows(text, &mut seen, &counted).map_err(|e| e.on(file.path().display().to_string()))?;
     }
     Ok(seen)
 }

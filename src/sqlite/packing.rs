@@ -47,6 +47,7 @@ pub(super) fn pack(from: &Path, to: &Path, progress: &Progress, cancel: &Cancell
         raw_length,
         section: Section::Data,
         table: None,
+        lines: None,
     };
     Ok(Packed { file, sha256, size, raw_size, members: members.into_iter().map(member).collect() })
 }

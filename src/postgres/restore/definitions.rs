@@ -1,6 +1,6 @@
 //! Runs the definitions of a dump: those before the data in order, indexes and keys after it side by side.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 use futures_util::future::try_join_all;
@@ -10,6 +10,7 @@ use tokio_postgres::error::SqlState;
 use super::survey::{Rows, Unit};
 use crate::error::{Error, Result};
 use crate::postgres::Session;
+use crate::postgres::lexer::{self, Token};
 
 /// How many entries one message holds: a message is a transaction, which locks all that it makes.
 const BATCH: usize = 100;
@@ -90,6 +91,31 @@ fn class(unit: &Unit) -> Class {
     }
 }
 
+/// Parts the units after the data into those that a table can have as soon as it is loaded, and all others in order.
+pub(super) fn early<'a>(units: &[&'a Unit]) -> (Vec<&'a Unit>, Vec<&'a Unit>) {
+    let end = units.iter().position(|unit| class(unit) == Class::Definition).unwrap_or(units.len());
+    let (builds, others): (Vec<&Unit>, Vec<&Unit>) =
+        units[..end].iter().partition(|unit| class(unit) == Class::Build && is_of_columns(unit));
+    (builds, [&others, &units[end..]].concat())
+}
+
+/// Returns whether an index or a key is made of columns alone. A function in an expression, a condition or an operator may
+/// read other tables, whatever it says of itself: such a unit waits until all rows are there.
+fn is_of_columns(unit: &Unit) -> bool {
+    unit.statements.iter().all(|statement| {
+        let mut depth = 0;
+        lexer::tokens(statement, false).iter().all(|(token, text)| {
+            depth += match *text {
+                "(" => 1,
+                ")" => -1,
+                _ => 0,
+            };
+            let is = |word: &str| *token == Token::Word && text.eq_ignore_ascii_case(word);
+            depth < 2 && !is("where") && !is("exclude")
+        })
+    })
+}
+
 /// Runs the units after the data, the ones of the largest tables first where several run at once.
 pub(super) async fn after_data(units: &[&Unit], sizes: &BTreeMap<String, Rows>, sessions: &[Session]) -> Result<()> {
     let Some(first) = sessions.first() else { return Ok(()) };
@@ -115,10 +141,12 @@ pub(super) async fn after_data(units: &[&Unit], sizes: &BTreeMap<String, Rows>, 
 }
 
 /// Runs units on all sessions, never two at once that would lock each other's table.
-async fn side_by_side(units: Vec<&Unit>, sizes: &BTreeMap<String, Rows>, sessions: &[Session]) -> Result<()> {
-    let mut waiting: Vec<Work> = units.into_iter().map(|unit| Work::new(unit, sizes)).collect();
-    waiting.sort_by_key(|work| work.bytes); // taken from the end
-    let queue = Queue { work: Mutex::new(Shared { waiting, running: Vec::new() }), freed: Notify::new() };
+pub(super) async fn side_by_side(
+    units: Vec<&Unit>,
+    sizes: &BTreeMap<String, Rows>,
+    sessions: &[Session],
+) -> Result<()> {
+    let queue = Queue::new(units, sizes, BTreeMap::new());
     let workers = sessions.iter().map(|session| queue.serve(session));
     try_join_all(workers).await.map(drop)
 }
@@ -153,9 +181,21 @@ struct Lock {
 struct Shared<'a> {
     waiting: Vec<Work<'a>>,
     running: Vec<Lock>,
+    /// The tables whose rows are still to be loaded, each with the number of their places in the dump.
+    unloaded: BTreeMap<String, usize>,
+    loaded: BTreeSet<String>,
 }
 
-struct Queue<'a> {
+impl Shared<'_> {
+    fn is_free(&self, work: &Work<'_>) -> bool {
+        // Loading a partition may lock its parent. So only what is loaded by itself is touched before all are.
+        let loaded = self.unloaded.is_empty() || work.tables.iter().all(|table| self.loaded.contains(table));
+        loaded && !self.running.iter().any(|lock| work.collides(lock))
+    }
+}
+
+/// Units that wait for a session, none of which is needed by another.
+pub(super) struct Queue<'a> {
     work: Mutex<Shared<'a>>,
     freed: Notify,
 }
@@ -167,7 +207,31 @@ enum Next<'a> {
 }
 
 impl<'a> Queue<'a> {
-    async fn serve(&self, session: &Session) -> Result<()> {
+    /// Takes units. Those of tables that are still to be loaded wait for that.
+    pub(super) fn new(units: Vec<&'a Unit>, sizes: &BTreeMap<String, Rows>, unloaded: BTreeMap<String, usize>) -> Self {
+        let mut waiting: Vec<Work> = units.into_iter().map(|unit| Work::new(unit, sizes)).collect();
+        waiting.sort_by_key(|work| work.bytes); // taken from the end
+        let shared = Shared { waiting, running: Vec::new(), unloaded, loaded: BTreeSet::new() };
+        Self { work: Mutex::new(shared), freed: Notify::new() }
+    }
+
+    /// Says that the rows of one of a table's places are loaded.
+    pub(super) fn loaded(&self, table: &str) {
+        let mut guard = self.lock();
+        let shared = &mut *guard;
+        if let Some(places) = shared.unloaded.get_mut(table) {
+            *places -= 1;
+            if *places == 0 {
+                shared.unloaded.remove(table);
+                shared.loaded.insert(table.to_owned());
+            }
+        }
+        drop(guard);
+        self.freed.notify_waiters();
+    }
+
+    /// Runs units until there are no more.
+    pub(super) async fn serve(&self, session: &Session) -> Result<()> {
         loop {
             let freed = self.freed.notified(); // before the look, so that no news is missed in between
             match self.next() {
@@ -187,8 +251,7 @@ impl<'a> Queue<'a> {
         if shared.waiting.is_empty() {
             return Next::Done;
         }
-        let free = |work: &Work<'_>| !shared.running.iter().any(|lock| work.collides(lock));
-        let Some(at) = shared.waiting.iter().rposition(free) else { return Next::Wait };
+        let Some(at) = shared.waiting.iter().rposition(|work| shared.is_free(work)) else { return Next::Wait };
         let Work { unit, tables, shares, .. } = shared.waiting.remove(at);
         shared.running.push(Lock { line: unit.line, tables, shares });
         Next::Run(unit)
@@ -226,14 +289,60 @@ mod tests {
         let other = unit(2, "INDEX", "CREATE INDEX b ON app.t USING btree (b);");
         let key = unit(3, "CONSTRAINT", "ALTER TABLE ONLY app.t ADD CONSTRAINT t_pkey PRIMARY KEY (id);");
         let sizes = BTreeMap::new();
-        let waiting = [&key, &other, &index].map(|unit| Work::new(unit, &sizes)).into();
-        let queue = Queue { work: Mutex::new(Shared { waiting, running: Vec::new() }), freed: Notify::new() };
+        let queue = Queue::new(vec![&key, &other, &index], &sizes, BTreeMap::new());
         assert!(matches!(queue.next(), Next::Run(unit) if unit.line == 1));
         assert!(matches!(queue.next(), Next::Run(unit) if unit.line == 2));
         assert!(matches!(queue.next(), Next::Wait));
         queue.lock().running.clear();
         assert!(matches!(queue.next(), Next::Run(unit) if unit.line == 3));
         assert!(matches!(queue.next(), Next::Done));
+    }
+
+    #[test]
+    fn what_a_table_gets_waits_for_its_rows_and_what_has_none_for_all() {
+        let large = unit(1, "INDEX", "CREATE INDEX a ON app.large USING btree (a);");
+        let small = unit(2, "CONSTRAINT", "ALTER TABLE ONLY app.small ADD CONSTRAINT s PRIMARY KEY (id);");
+        let root = unit(3, "CONSTRAINT", "ALTER TABLE ONLY app.root ADD CONSTRAINT r PRIMARY KEY (id);");
+        let unloaded = [("app.large".to_owned(), 2), ("app.small".to_owned(), 1)].into();
+        let queue = Queue::new(vec![&root, &small, &large], &BTreeMap::new(), unloaded);
+        assert!(matches!(queue.next(), Next::Wait));
+        queue.loaded("app.small");
+        assert!(matches!(queue.next(), Next::Run(unit) if unit.line == 2));
+        assert!(matches!(queue.next(), Next::Wait));
+        queue.loaded("app.large");
+        assert!(matches!(queue.next(), Next::Wait), "it lies in two places");
+        queue.loaded("app.large");
+        assert!(matches!(queue.next(), Next::Run(unit) if unit.line == 1));
+        assert!(matches!(queue.next(), Next::Run(unit) if unit.line == 3));
+        assert!(matches!(queue.next(), Next::Done));
+    }
+
+    #[test]
+    fn what_stands_behind_a_definition_is_not_early() {
+        let index = unit(1, "INDEX", "CREATE INDEX a ON app.t USING btree (a);");
+        let grant = unit(2, "ACL", "GRANT SELECT ON app.t TO x;");
+        let key = unit(3, "CONSTRAINT", "ALTER TABLE ONLY app.t ADD CONSTRAINT t_pkey PRIMARY KEY (id);");
+        let view = unit(4, "VIEW", "CREATE VIEW app.v AS SELECT * FROM app.t GROUP BY id;");
+        let late = unit(5, "INDEX", "CREATE INDEX b ON app.v USING btree (a);");
+        let lines = |units: Vec<&Unit>| units.iter().map(|unit| unit.line).collect::<Vec<_>>();
+        let (builds, others) = early(&[&index, &grant, &key, &view, &late]);
+        assert_eq!((lines(builds), lines(others)), (vec![1, 3], vec![2, 4, 5]));
+    }
+
+    #[test]
+    fn what_may_read_other_tables_is_not_early() {
+        for (statement, is_early) in [
+            ("CREATE INDEX a ON app.t USING btree (a, b DESC) WITH (fillfactor='70');", true),
+            ("CREATE INDEX a ON app.t USING btree (\"f(x)\");", true),
+            ("ALTER TABLE ONLY app.t ADD CONSTRAINT k UNIQUE (a) INCLUDE (b);", true),
+            ("CREATE INDEX a ON app.t USING btree (app.f(a));", false),
+            ("CREATE INDEX a ON app.t USING btree (((a + 1)));", false),
+            ("CREATE INDEX a ON app.t USING btree (a) WHERE app.f;", false),
+            ("ALTER TABLE ONLY app.t ADD CONSTRAINT k EXCLUDE USING gist (a WITH &&);", false),
+        ] {
+            let unit = unit(1, "INDEX", statement);
+            assert_eq!(early(&[&unit]).0.len(), usize::from(is_early), "{statement}");
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The first reading of a dump: all of it, before the target is touched. It keeps the definitions and no rows.
+//! What a dump holds besides rows: its definitions, and how many rows each table has.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use crate::backups::Section;
 use crate::compare::{Engine, Fingerprint};
 use crate::error::Result;
 use crate::postgres::copy::full_name;
-use crate::postgres::dump_file::Text;
+use crate::postgres::dump_file::{Lines, Text};
 use crate::postgres::dump_text::{DumpReader, Event, Item};
 use crate::postgres::lexer::{self, Token};
 use crate::postgres::structure::Structure;
@@ -50,8 +50,6 @@ pub(super) struct Rows {
     pub count: u64,
     /// How many bytes.
     pub bytes: u64,
-    /// The line of the dump before the first of them.
-    pub line: u64,
     /// In how many blocks they stand; partitions that are loaded through their root have one each.
     pub blocks: u32,
 }
@@ -71,15 +69,15 @@ pub(super) struct Unit {
 }
 
 impl Survey {
-    /// Reads a dump to its end.
-    pub(super) fn read(text: Text) -> Result<Self> {
+    /// Reads a text to its end: a dump, or its definitions, whose lines are others.
+    pub(super) fn read(text: Text, lines: &Lines) -> Result<Self> {
         let mut reader = DumpReader::new(text);
         let mut survey = Self::default();
         let mut state = State::default();
         // The one who knows which roles a statement names; of what else it collects we need nothing.
         let mut structure = Structure::new(Fingerprint::new(Engine::Postgres));
         loop {
-            let line = reader.line();
+            let line = lines.of_dump(reader.line());
             let Some(item) = reader.read()? else { break };
             if let Event::Statement { text, entry } = &item.event {
                 structure.statement(text, *entry);
@@ -101,7 +99,6 @@ impl Survey {
                 state.table = head.table();
                 let rows = self.tables.entry(state.table.clone()).or_default();
                 rows.blocks += 1;
-                rows.line = line + memchr_iter(b'\n', item.raw).count() as u64 - 1;
             }
             Event::CopyRows(bytes) => {
                 if let Some(rows) = self.tables.get_mut(&state.table) {
@@ -313,7 +310,7 @@ ALTER TABLE app.t CLUSTER ON t_id;
 "#;
 
     fn survey() -> Survey {
-        Survey::read(Box::new(DUMP.as_bytes())).unwrap()
+        Survey::read(Box::new(DUMP.as_bytes()), &Lines::default()).unwrap()
     }
 
     #[test]
@@ -340,7 +337,6 @@ ALTER TABLE app.t CLUSTER ON t_id;
         assert!(lines[usize::try_from(index.line).unwrap() - 1].starts_with("CREATE INDEX"));
         assert_eq!(&*index.state, "SET default_tablespace = fast;\nSET default_table_access_method = heap;");
         assert_eq!(index.statements.len(), 2);
-        assert_eq!(lines[usize::try_from(survey.tables["app.t"].line).unwrap() - 1], "COPY app.t (id) FROM stdin;");
     }
 
     #[test]

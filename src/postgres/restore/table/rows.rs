@@ -1,6 +1,6 @@
 //! The rows of one table: from the dump into the server and, as the proof, out of the server again.
 
-use std::io::{Cursor, Read};
+use std::io::Cursor;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -16,8 +16,7 @@ use crate::postgres::Session;
 use crate::postgres::archive::Unpacking;
 use crate::postgres::dump_file::{self, Text};
 use crate::postgres::dump_text::{DumpReader, Event};
-use crate::postgres::restore::Checked;
-use crate::postgres::restore::load::TRAILER;
+use crate::postgres::restore::checked::{Checked, other_count};
 
 /// Blocks of rows that wait for the server.
 const QUEUE: usize = 2;
@@ -63,9 +62,12 @@ pub(super) async fn load(
         return Err(Error::new(Kind::Damaged, format!("the rows of {table} lie in two places of the dump")).on(table));
     }
     let (text, sums) = checked.file.part(range.clone())?;
-    let loaded = feed(Box::new(text.chain(TRAILER)), table, session).await?;
-    let same = checked.digests.get(range).is_some_and(|expected| expected == sums.parts());
-    if same { Ok(loaded) } else { Err(dump_file::changed(checked.file.path())) }
+    let loaded = feed(text, table, session).await?;
+    if checked.digests.get(range).is_none_or(|expected| expected != sums.parts()) {
+        return Err(dump_file::changed(checked.file.path()));
+    }
+    let told = checked.survey.tables.get(table).map_or(0, |rows| rows.count);
+    if loaded.0.rows == told { Ok(loaded) } else { Err(other_count(&checked.file, table, loaded.0.rows, told)) }
 }
 
 async fn feed(text: Text, table: &str, session: &Session) -> Result<(Content, String)> {

@@ -41,8 +41,8 @@ pub struct Estate {
 }
 
 impl Estate {
-    /// Builds an estate of a size.
-    pub fn build(scale: f64) -> Result<Self, String> {
+    /// Builds an estate of a size, with the backups of others where their lines are to run, too.
+    pub fn build(scale: f64, others: bool) -> Result<Self, String> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
         let image = runtime.block_on(runner_test_support::docker_image()).ok_or("there is no Docker")?;
         let folder = tempfile::Builder::new().prefix("runner-bench-").tempdir().map_err(|e| e.to_string())?;
@@ -61,7 +61,7 @@ impl Estate {
         estate.files(scale).map_err(|e| e.to_string())?;
         estate.volume(scale)?;
         estate.repository()?;
-        estate.backups()?;
+        estate.backups(others)?;
         Ok(estate)
     }
 
@@ -77,6 +77,7 @@ impl Estate {
             .replace("{volume}", &self.volume)
             .replace("{url}", &self.url("shop"))
             .replace("{copy}", &self.url("copied"))
+            .replace("{seeds}", &self.url("seeds"))
             .replace("{admin}", &self.url("postgres"))
             .replace("{bin}", &program("pg_dump").parent().unwrap_or(Path::new("/usr/bin")).to_string_lossy())
             .replace("{here}", &self.folder().to_string_lossy())
@@ -97,9 +98,9 @@ impl Estate {
         self.sh(&format!("{{bin}}/pg_dump '{{url}}' > '{}'", to.display())).map(drop)
     }
 
-    /// A server as users have it: nothing about it is tuned.
+    /// A server as users have it: nothing about it is tuned. Docker's own 64 MiB of shared memory end a VACUUM of this size.
     fn server(&mut self) -> Result<(), String> {
-        self.sh("docker run -d --name {container} -e POSTGRES_PASSWORD=secret {image}")?;
+        self.sh("docker run -d --shm-size=256m --name {container} -e POSTGRES_PASSWORD=secret {image}")?;
         let inspect = "docker inspect -f '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}' ";
         self.host = self.sh(&format!("{inspect}{}", self.container))?.trim().to_owned();
         let deadline = Instant::now() + Duration::from_secs(60);
@@ -203,10 +204,12 @@ impl Estate {
     }
 
     /// The backups that restores begin with, and the restored copy that comparisons read.
-    fn backups(&self) -> Result<(), String> {
-        self.sh("{bin}/pg_dump -Fc '{url}' > shop.dump")?;
+    fn backups(&self, others: bool) -> Result<(), String> {
+        if others {
+            self.sh("{bin}/pg_dump -Fc '{url}' > shop.dump")?;
+            self.sh("docker exec {container} pg_dump -U postgres shop | gzip > seeds.sql.gz")?;
+        }
         self.sh("{runner} -q dump.rhai --set 'source={url}' --set to=shop.sql.gz")?;
-        self.sh("docker exec {container} pg_dump -U postgres shop | gzip > seeds.sql.gz")?;
         self.sh("{bin}/psql -q '{admin}' -c 'create database copied'")?;
         self.sh("{runner} -q into.rhai --set backup=shop.sql.gz --set 'copy={copy}'").map(drop)
     }

@@ -26,35 +26,66 @@ pub struct Ran {
     pub measures: BTreeMap<String, f64>,
 }
 
+/// Which of a line's runs stands for it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Pick {
+    /// The one in the middle.
+    Median,
+    /// The fastest: what a busy machine changes least, where there are few runs.
+    Fastest,
+}
+
+impl Pick {
+    /// Returns the word for the table's head.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Median => "medians",
+            Self::Fastest => "fastest",
+        }
+    }
+}
+
 /// All runs, by the name of their line.
-#[derive(Default)]
-pub struct Samples(BTreeMap<&'static str, Vec<Ran>>);
+pub struct Samples {
+    runs: BTreeMap<&'static str, Vec<Ran>>,
+    pick: Pick,
+}
 
 impl Samples {
-    /// Adds a run.
-    pub fn add(&mut self, name: &'static str, ran: Ran) {
-        self.0.entry(name).or_default().push(ran);
+    /// Starts without a run.
+    pub fn new(pick: Pick) -> Self {
+        Self { runs: BTreeMap::new(), pick }
     }
 
-    /// Returns the median seconds of a line, or of a figure that it measured itself (`line/figure`).
+    /// Adds a run.
+    pub fn add(&mut self, name: &'static str, ran: Ran) {
+        self.runs.entry(name).or_default().push(ran);
+    }
+
+    /// Returns which run stands for a line.
+    pub fn pick(&self) -> Pick {
+        self.pick
+    }
+
+    /// Returns the seconds of a line, or of a figure that it measured itself (`line/figure`).
     pub fn seconds(&self, name: &str) -> Option<f64> {
         let (line, figure) = name.split_once('/').map_or((name, None), |(line, figure)| (line, Some(figure)));
-        let runs = self.0.get(line)?;
+        let runs = self.runs.get(line)?;
         let of = |ran: &Ran| figure.map_or(Some(ran.seconds), |figure| ran.measures.get(figure).copied());
         let mut all: Vec<f64> = runs.iter().filter_map(of).collect();
         all.sort_by(f64::total_cmp);
-        all.get(all.len() / 2).copied()
+        all.get(if self.pick == Pick::Median { all.len() / 2 } else { 0 }).copied()
     }
 
     /// Returns the largest of a figure of a line's runs.
     pub fn most(&self, name: &str, of: impl Fn(&Ran) -> u64) -> Option<u64> {
         let line = name.split('/').next().unwrap_or(name);
-        self.0.get(line)?.iter().map(of).max()
+        self.runs.get(line)?.iter().map(of).max()
     }
 
     /// Returns every run.
     pub fn all(&self) -> &BTreeMap<&'static str, Vec<Ran>> {
-        &self.0
+        &self.runs
     }
 }
 

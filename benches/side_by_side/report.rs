@@ -130,7 +130,8 @@ fn hold(row: &'static str, ours: &str, target: &Target, samples: &Samples) -> Op
 
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "## Lines, medians of {} rounds at scale {}\n", self.rounds, self.scale)?;
+        let pick = self.small.pick().word();
+        writeln!(f, "## Lines, {pick} of {} rounds at scale {}\n", self.rounds, self.scale)?;
         writeln!(
             f,
             "| line | seconds | MB written | own peak MiB | with children MiB |\n| --- | --- | --- | --- | --- |"

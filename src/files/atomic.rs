@@ -64,6 +64,11 @@ impl AtomicFile {
         self.file.as_file().try_clone().map_err(|e| Error::io("write", &self.to, &e))
     }
 
+    /// Returns the folder that it lies in.
+    pub fn folder(&self) -> &Path {
+        parent(&self.to)
+    }
+
     /// Returns the temporary path while the file is not whole.
     pub fn path(&self) -> &Path {
         self.file.path()

@@ -35,7 +35,7 @@ pub struct DumpRequest {
     pub format: Format,
     /// Only these tables; empty means the whole database.
     pub tables: Vec<String>,
-    /// How many threads pack; `None` takes one for each core.
+    /// How many threads hash and pack, and by that how many pg_dumps write rows; `None` takes a thread for each core.
     pub jobs: Option<usize>,
     /// Whether the content of materialised views is read for the fingerprint.
     pub matviews: bool,
@@ -62,7 +62,7 @@ pub async fn dump(request: &DumpRequest, progress: &Progress, ledger: &Arc<Ledge
     let masked = masking.as_ref().map(|masking| masking.columns().clone()).unwrap_or_default();
     let content = match packing(request.format) {
         Some(packing) => {
-            let output = Output { packing, file: file.file()?, masking };
+            let output = Output { packing, file: file.file()?, folder: file.folder().to_owned(), masking };
             Content::of_text(reading.text(Some(output), request.jobs, progress).await?, &reading, progress).await?
         }
         None => archive(&reading, &file, request, progress).await?,

@@ -9,7 +9,7 @@ use std::path::Path;
 use tokio_util::sync::CancellationToken;
 
 use super::catalog;
-use super::pipeline::{Passed, pass};
+use super::pipeline::{self, Passed};
 use crate::backups::{Backup, Content, Format, Inspection, Member, damaged};
 use crate::compare::{Extent, Fingerprint, Item, Level, Scope, compare};
 use crate::error::{Error, Kind, Result};
@@ -38,8 +38,7 @@ pub fn inspect(path: &Path, progress: &Progress, cancel: &CancellationToken) -> 
         }
         Format::SqlGz | Format::SqlZst | Format::Sql => {
             // The bytes of the file are counted by the content; those of the text would be counted twice.
-            let passed =
-                pass(&mut content, None, None, &Progress::default()).map_err(|failed| named(path, failed.error))?;
+            let passed = pipeline::read(&mut content).map_err(|failed| named(path, failed.error))?;
             text(&backup, content.finish()?, &passed)
         }
     }

@@ -85,6 +85,14 @@ impl Masking {
         &self.columns
     }
 
+    /// Takes out the masking of some tables, whose rows come by elsewhere.
+    pub(super) fn split_off(&mut self, tables: &BTreeSet<String>) -> Self {
+        let (there, here) = std::mem::take(&mut self.tables).into_iter().partition(|(table, _)| tables.contains(table));
+        self.tables = here;
+        let expected = tables.iter().filter_map(|table| self.expected.take(table)).collect();
+        Self { key: self.key.clone(), tables: there, expected, columns: BTreeMap::new() }
+    }
+
     /// Returns the masking of the rows that follow a COPY, or nothing where the table has none.
     pub(super) fn of_table(&mut self, head: &CopyHead) -> Result<Option<RowMask>> {
         let table = head.table();

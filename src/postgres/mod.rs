@@ -33,6 +33,7 @@ mod scratch;
 mod selection;
 mod session;
 mod snapshot;
+mod streams;
 mod structure;
 #[cfg(test)]
 mod test_cluster;

@@ -39,10 +39,21 @@ pub(super) struct Order {
     pub(super) snapshot: String,
     /// Patterns that name tables exactly; none for the whole database.
     pub(super) tables: Vec<String>,
-    /// Whether the definitions are left out.
-    pub(super) rows_only: bool,
+    /// Whether it writes definitions, rows, or both.
+    pub(super) content: Content,
     /// The port that the server itself knows; from outside a container it may have another.
     pub(super) port: u16,
+}
+
+/// What of the wanted tables pg_dump is to write.
+#[derive(Clone)]
+pub(super) enum Content {
+    /// Definitions and rows.
+    Whole,
+    /// Rows alone.
+    Rows,
+    /// Definitions, and all rows but those of the tables that these patterns name exactly.
+    Without(Vec<String>),
 }
 
 /// A pg_dump that runs. Dropping it kills it.
@@ -83,7 +94,11 @@ fn args(conninfo: &str, order: &Order) -> Vec<String> {
         format!("--snapshot={}", order.snapshot),
         format!("--dbname={conninfo}"),
     ];
-    args.extend(order.rows_only.then(|| "--data-only".to_owned()));
+    match &order.content {
+        Content::Whole => {}
+        Content::Rows => args.push("--data-only".into()),
+        Content::Without(tables) => args.extend(tables.iter().map(|table| format!("--exclude-table-data={table}"))),
+    }
     args.extend(order.tables.iter().map(|table| format!("--table={table}")));
     args
 }

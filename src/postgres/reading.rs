@@ -3,17 +3,20 @@
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
 
+use futures_util::future::try_join_all;
 use jiff::Timestamp;
 
 use super::address::Address;
 use super::catalog;
 use super::mask::{self, Mask, Masking};
 use super::matviews;
-use super::pg_dump::{Order, PgDump};
-use super::pipeline::{Failed, Output, Passed, pass};
-use super::selection::{self, Selected};
+use super::pg_dump::{Content, Order, PgDump};
+use super::pipeline::{Failed, Output, Passed, RowsApart, pass, pass_apart};
+use super::selection::{self, Apart, Selected};
 use super::snapshot::Snapshot;
+use super::streams::{self, Shares};
 use super::tools::{self, Tool};
 use crate::backups::Source;
 use crate::cleanup::Ledger;
@@ -70,17 +73,63 @@ impl Reading {
         self
     }
 
-    /// Runs pg_dump and passes its text through the pipeline.
+    /// Runs pg_dump and passes its text through the pipeline. Where there are cores and tables for it, several of them write
+    /// rows at the same time.
     pub(super) async fn text(
         &self,
-        output: Option<Output>,
+        mut output: Option<Output>,
         jobs: Option<usize>,
         progress: &Progress,
     ) -> Result<Passed> {
-        let (pg_dump, stream) = self.start("plain").await?;
-        let progress = progress.clone();
-        let passed = blocking(move || pass(stream, output, jobs, &progress)).await?;
-        self.ended(pg_dump, passed).await
+        let Shares { workers, apart } = self.shares(output.is_some(), jobs).await?;
+        let mut without = Vec::new();
+        let (mut coming, mut others) = (Vec::new(), Vec::new());
+        for tables in apart {
+            without.extend(tables.iter().map(|table| table.pattern.clone()));
+            let (give, take) = sync_channel(1);
+            let names = tables.iter().map(|table| table.name.clone()).collect();
+            let output = output.as_mut().map(|output| output.apart(&names)).transpose()?;
+            coming.push(take);
+            others.push(self.rows_apart(tables, names, output, workers, progress.clone(), give));
+        }
+        let content = if without.is_empty() { Content::Whole } else { Content::Without(without) };
+        let first = async {
+            let (pg_dump, stream) = self.start(Order { content, ..self.order("plain") }).await?;
+            let progress = progress.clone();
+            let passed = blocking(move || pass(stream, output, coming, workers, &progress)).await?;
+            self.ended(pg_dump, passed).await
+        };
+        // Where one fails, the others end with it: their pg_dumps are killed, and their texts end.
+        let (passed, _) = tokio::try_join!(first, try_join_all(others))?;
+        Ok(passed)
+    }
+
+    /// A selection of tables is seldom large, and all of it is one pg_dump's.
+    async fn shares(&self, packs: bool, jobs: Option<usize>) -> Result<Shares> {
+        let threads = streams::threads(jobs);
+        let most = streams::most(threads, packs);
+        let tables =
+            if self.tables.is_empty() && most > 1 { selection::apart(&self.snapshot).await? } else { Vec::new() };
+        Ok(Shares::new(tables, threads, most))
+    }
+
+    /// Runs pg_dump for the rows of some tables, and gives them to the pass over the text of the first.
+    async fn rows_apart(
+        &self,
+        tables: Vec<Apart>,
+        names: BTreeSet<String>,
+        output: Option<Output>,
+        workers: usize,
+        progress: Progress,
+        give: SyncSender<RowsApart>,
+    ) -> Result<()> {
+        let patterns = tables.into_iter().map(|table| table.pattern).collect();
+        let order = Order { tables: patterns, content: Content::Rows, ..self.order("plain") };
+        let (pg_dump, stream) = self.start(order).await?;
+        let passed = blocking(move || pass_apart(stream, output, names, workers, &progress)).await?;
+        let rows = self.ended(pg_dump, passed).await?;
+        let _ = give.send(rows); // nobody takes them only where the first has failed
+        Ok(())
     }
 
     /// Runs pg_dump for its own archive and gives the stream to `take`, which reads it to its end.
@@ -88,7 +137,7 @@ impl Reading {
         &self,
         take: impl FnOnce(Box<dyn Read + Send>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let (pg_dump, stream) = self.start("custom").await?;
+        let (pg_dump, stream) = self.start(self.order("custom")).await?;
         let taken = blocking(move || take(stream)).await?;
         self.ended(pg_dump, taken.map_err(|error| Failed { error, input_ended: false })).await
     }
@@ -100,8 +149,8 @@ impl Reading {
         take: impl FnOnce(Box<dyn Read + Send>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let tables = tables.iter().map(|table| selection::pattern(table)).collect::<Result<_>>()?;
-        let order = Order { tables, rows_only: true, ..self.order("plain") };
-        let (pg_dump, stream) = PgDump::start(&self.tool, &self.address, &order, &self.ledger).await?;
+        let order = Order { tables, content: Content::Rows, ..self.order("plain") };
+        let (pg_dump, stream) = self.start(order).await?;
         let taken = blocking(move || take(stream)).await?;
         // The reader gives up only where the text ended too early or is none of pg_dump's.
         self.ended(pg_dump, taken.map_err(|error| Failed { error, input_ended: true })).await
@@ -137,8 +186,8 @@ impl Reading {
         Ok(facts)
     }
 
-    async fn start(&self, format: &'static str) -> Result<(PgDump, Box<dyn Read + Send>)> {
-        PgDump::start(&self.tool, &self.address, &self.order(format), &self.ledger).await
+    async fn start(&self, order: Order) -> Result<(PgDump, Box<dyn Read + Send>)> {
+        PgDump::start(&self.tool, &self.address, &order, &self.ledger).await
     }
 
     fn order(&self, format: &'static str) -> Order {
@@ -146,7 +195,7 @@ impl Reading {
             format,
             snapshot: self.snapshot.id().to_owned(),
             tables: self.tables.iter().map(|t| t.pattern.clone()).collect(),
-            rows_only: false,
+            content: Content::Whole,
             port: self.snapshot.port(),
         }
     }

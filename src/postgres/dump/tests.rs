@@ -10,6 +10,8 @@ use crate::files::members::MemberReader;
 use crate::postgres::fingerprint;
 use crate::postgres::test_cluster::TestCluster;
 
+mod apart;
+
 /// A cluster with the rich database of the fixture, and a place for dumps.
 struct World {
     cluster: TestCluster,

@@ -8,7 +8,7 @@ use crate::backups::{Backup, Inspection};
 use crate::error::{Error, Kind, Result};
 use crate::postgres::archive::Unpacking;
 use crate::postgres::dump_file::{self, DumpFile};
-use crate::postgres::pipeline::{Passed, pass};
+use crate::postgres::pipeline::{self, Passed};
 use crate::progress::Progress;
 
 /// Reads the archive whose bytes were seen already. Where there is no pg_restore that can, it says so: a file without a
@@ -34,7 +34,7 @@ fn unpacked(backup: &Backup, cancel: &CancellationToken) -> Result<(Passed, Stri
     let _entered = runtime.enter();
     let (unpacking, text) = Unpacking::start_here(&file)?;
     let feeding = runtime.spawn(unpacking.finish());
-    let passed = pass(text, None, None, &Progress::default());
+    let passed = pipeline::read(text);
     let digest =
         runtime.block_on(feeding).map_err(|e| Error::new(Kind::Bug, "reading an archive panicked").because(&e))?;
     match (passed, digest) {

@@ -16,7 +16,13 @@ use clap::Parser;
 
 use estate::Estate;
 use jobs::{LINES, Line};
-use measure::{Pick, Ran, Samples};
+use measure::{Pick, Samples};
+use report::Report;
+
+/// The share of a target below which the short form fails.
+const DEMANDED: f64 = 0.5;
+/// How often the short form runs again what fell below that, before it says so.
+const DOUBTS: usize = 4;
 
 /// Measures the seeds' command lines and ours in turn.
 #[derive(Parser)]
@@ -56,33 +62,41 @@ fn main() -> ExitCode {
         let written = Estate::build(args.scale, false).and_then(|estate| estate.write_text(to));
         return written.map_or_else(|why| cannot(&why), |()| ExitCode::SUCCESS);
     }
+    match bench(&args) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(why) => cannot(&why),
+    }
+}
+
+/// Measures and reports; returns whether nothing fell below what the short form demands.
+fn bench(args: &Args) -> Result<bool, String> {
     let pick = if args.quick { Pick::Fastest } else { Pick::Median };
     let wanted = |line: &&Line| args.only.as_ref().is_none_or(|only| line.name.contains(only.as_str()));
     let lines: Vec<&Line> = LINES.iter().filter(|line| !(args.quick && line.slow)).filter(wanted).collect();
-    let small = match measured(args.scale, args.rounds, pick, &lines) {
-        Ok(samples) => samples,
-        Err(why) => return cannot(&why),
-    };
+    let mut small = Bench::new(args.scale, pick, &lines)?;
+    small.rounds(args.rounds, &lines)?;
+    if args.quick {
+        small.doubt(&lines)?;
+    }
+    let small = small.finish();
     let large = if args.linear {
         let ours: Vec<&Line> = lines.iter().copied().filter(|line| line.ours && !line.slow).collect();
-        match measured(args.scale * 10.0, 2, pick, &ours) {
-            Ok(samples) => Some(samples),
-            Err(why) => return cannot(&why),
-        }
+        let mut large = Bench::new(args.scale * 10.0, pick, &ours)?;
+        large.rounds(2, &ours)?;
+        Some(large.finish())
     } else {
         None
     };
-    let report = report::Report::new(args.scale, args.rounds, &small, large.as_ref());
+    let report = Report::new(args.scale, args.rounds, &small, large.as_ref());
     print!("{report}");
-    if let Err(e) = report.write(&args.json) {
-        return cannot(&format!("{}: {e}", args.json.display()));
-    }
+    report.write(&args.json).map_err(|e| format!("{}: {e}", args.json.display()))?;
     // The long form is there to be read; only the short one judges.
-    let fell = if args.quick { report.fell_below(0.5) } else { Vec::new() };
-    for line in &fell {
-        println!("below half of its target: {line}");
+    let fell = if args.quick { report.below(DEMANDED) } else { Vec::new() };
+    for held in &fell {
+        println!("below half of its target: {}: {held}", held.row);
     }
-    if fell.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    Ok(fell.is_empty())
 }
 
 fn cannot(why: &str) -> ExitCode {
@@ -90,24 +104,57 @@ fn cannot(why: &str) -> ExitCode {
     ExitCode::from(2)
 }
 
-/// Builds an estate and runs the lines on it, one after the other, round after round.
-fn measured(scale: f64, rounds: usize, pick: Pick, lines: &[&Line]) -> Result<Samples, String> {
-    eprintln!("building an estate of scale {scale}");
-    let estate = Estate::build(scale, lines.iter().any(|line| !line.ours))?;
-    eprintln!("{estate}");
-    let mut samples = Samples::new(pick);
-    for round in 1..=rounds {
-        // The short form takes the fastest run, and has no time for a second one of the longest.
-        let short = pick == Pick::Fastest && round > 1;
-        for line in lines.iter().filter(|line| !(short && line.long)) {
-            let ran: Ran = match line.run(&estate) {
-                Ok(Some(ran)) => ran,
-                Ok(None) => continue,
-                Err(why) => return Err(format!("{}: {why}", line.name)),
-            };
-            eprintln!("round {round} of {rounds}: {:<22} {:>8.2} s", line.name, ran.seconds);
-            samples.add(line.name, ran);
-        }
+/// An estate and what ran on it.
+struct Bench {
+    estate: Estate,
+    samples: Samples,
+}
+
+impl Bench {
+    /// Builds an estate for these lines.
+    fn new(scale: f64, pick: Pick, lines: &[&Line]) -> Result<Self, String> {
+        eprintln!("building an estate of scale {scale}");
+        let estate = Estate::build(scale, lines.iter().any(|line| !line.ours))?;
+        eprintln!("{estate}");
+        Ok(Self { estate, samples: Samples::new(pick) })
     }
-    Ok(samples)
+
+    /// Runs the lines, one after the other, round after round.
+    fn rounds(&mut self, rounds: usize, lines: &[&Line]) -> Result<(), String> {
+        for round in 1..=rounds {
+            // The short form takes the fastest run, and has no time for a second one of the longest.
+            let short = self.samples.pick() == Pick::Fastest && round > 1;
+            for line in lines.iter().filter(|line| !(short && line.long)) {
+                self.run(line, &format!("round {round} of {rounds}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs again what fell below what is demanded. A machine that is busy with something else makes a run slower and never
+    /// faster, so that what is fast enough shows it sooner or later.
+    fn doubt(&mut self, lines: &[&Line]) -> Result<(), String> {
+        for round in 1..=DOUBTS {
+            let doubtful: Vec<&str> =
+                Report::new(1.0, 0, &self.samples, None).below(DEMANDED).iter().flat_map(|held| held.lines).collect();
+            for line in lines.iter().filter(|line| doubtful.contains(&line.name)) {
+                self.run(line, &format!("once more, {round} of {DOUBTS}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the estate and returns what ran.
+    fn finish(self) -> Samples {
+        self.samples
+    }
+
+    fn run(&mut self, line: &Line, turn: &str) -> Result<(), String> {
+        let ran = line.run(&self.estate).map_err(|why| format!("{}: {why}", line.name))?;
+        if let Some(ran) = ran {
+            eprintln!("{turn}: {:<22} {:>8.2} s", line.name, ran.seconds);
+            self.samples.add(line.name, ran);
+        }
+        Ok(())
+    }
 }

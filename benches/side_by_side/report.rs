@@ -14,8 +14,11 @@ const MEMORY: u64 = 64 << 10;
 const LINEAR: f64 = 1.1;
 
 /// One comparison with a target.
-struct Held {
-    row: &'static str,
+pub struct Held {
+    /// The job.
+    pub row: &'static str,
+    /// The lines that it was measured by.
+    pub lines: [&'static str; 2],
     what: String,
     figure: f64,
     target: f64,
@@ -61,6 +64,7 @@ impl<'a> Report<'a> {
                 let most = samples.and_then(|samples| samples.most(row.ours, |ran| ran.own));
                 held.extend(most.map(|most| Held {
                     row: row.name,
+                    lines: [line(row.ours); 2],
                     what: format!("peak memory in MiB at scale {at}"),
                     figure: most as f64 / 1024.0,
                     target: (MEMORY / 1024) as f64,
@@ -69,16 +73,22 @@ impl<'a> Report<'a> {
             }
             if let (Some(one), Some(ten)) = (small.seconds(row.ours), large.and_then(|large| large.seconds(row.ours))) {
                 let what = "time at ten times the data ÷ 10".to_owned();
-                held.push(Held { row: row.name, what, figure: ten / one / 10.0, target: LINEAR, up: false });
+                held.push(Held {
+                    row: row.name,
+                    lines: [line(row.ours); 2],
+                    what,
+                    figure: ten / one / 10.0,
+                    target: LINEAR,
+                    up: false,
+                });
             }
         }
         Self { scale, rounds, small, large, held }
     }
 
     /// Returns the comparisons that reached less than a share of their target.
-    pub fn fell_below(&self, share: f64) -> Vec<String> {
-        let fell = self.held.iter().filter(|held| held.share() < share);
-        fell.map(|held| format!("{}: {held}", held.row)).collect()
+    pub fn below(&self, share: f64) -> Vec<&Held> {
+        self.held.iter().filter(|held| held.share() < share).collect()
     }
 
     /// Writes the figures of every run.
@@ -108,21 +118,27 @@ fn run(ran: &Ran) -> Value {
     })
 }
 
-fn hold(row: &'static str, ours: &str, target: &Target, samples: &Samples) -> Option<Held> {
+/// Returns the line of a figure that it measured itself.
+fn line(name: &'static str) -> &'static str {
+    name.split_once('/').map_or(name, |(line, _)| line)
+}
+
+fn hold(row: &'static str, ours: &'static str, target: &Target, samples: &Samples) -> Option<Held> {
     let time = samples.seconds(ours)?;
     let bytes = |name: &str| samples.most(name, |ran| ran.bytes).map(|bytes| bytes as f64);
+    let lines = |other| [line(ours), line(other)];
     let held = match target {
         Target::Faster(target, other) => {
             let what = format!("times as fast as «{other}»");
-            Held { row, what, figure: samples.seconds(other)? / time, target: *target, up: true }
+            Held { row, lines: lines(other), what, figure: samples.seconds(other)? / time, target: *target, up: true }
         }
         Target::Limit(target, other) => {
             let what = format!("times as long as «{other}»");
-            Held { row, what, figure: time / samples.seconds(other)?, target: *target, up: false }
+            Held { row, lines: lines(other), what, figure: time / samples.seconds(other)?, target: *target, up: false }
         }
         Target::Size(target, other) => {
             let what = format!("times the size of «{other}»");
-            Held { row, what, figure: bytes(ours)? / bytes(other)?, target: *target, up: false }
+            Held { row, lines: lines(other), what, figure: bytes(ours)? / bytes(other)?, target: *target, up: false }
         }
     };
     Some(held)

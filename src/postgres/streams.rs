@@ -50,6 +50,8 @@ impl Shares {
 mod tests {
     use super::*;
 
+    const NONE: [Vec<u64>; 0] = [];
+
     fn shares(sizes: &[u64], most: usize) -> Vec<Vec<u64>> {
         let table = |bytes: &u64| Apart { name: "t".into(), pattern: "t".into(), bytes: bytes << 20 };
         let shares = Shares::new(sizes.iter().map(table).collect(), 4, most);
@@ -60,10 +62,10 @@ mod tests {
     fn large_tables_are_shared_out_and_small_ones_stay_together() {
         assert_eq!(shares(&[400, 300, 200, 90, 8, 7], 2), [vec![300, 200]]);
         assert_eq!(shares(&[400, 300, 200, 90, 8, 7], 3), [vec![300], vec![200, 90]]);
-        assert_eq!(shares(&[400, 31, 31, 31], 2), [vec![0; 0]; 0], "the rest is small");
+        assert_eq!(shares(&[400, 31, 31, 31], 2), NONE, "the rest is small");
         assert_eq!(shares(&[400, 300], 4), [[300]]);
-        assert_eq!(shares(&[400, 300], 1), [vec![0; 0]; 0]);
-        assert_eq!(shares(&[], 2), [vec![0; 0]; 0]);
+        assert_eq!(shares(&[400, 300], 1), NONE);
+        assert_eq!(shares(&[], 2), NONE);
     }
 
     #[test]

@@ -21,12 +21,14 @@ pub(super) const DUMP: Primitive = Primitive {
 Backs a database up into a file, with a manifest and a checksum beside it.
 
 `to` is the file, or a map: `to`, `format` ("sql.gz", "sql.zst", "sql", "custom", "sqlite.gz"; by default what the name
-ends in), `tables` (only these), `jobs` (threads that hash and pack; by default one for each core), `mask` and `mask_key`, `matviews` (false does not read the content of materialized
+ends in), `tables` (only these), `jobs`, `mask` and `mask_key`, `matviews` (false does not read the content of materialized
 views, which no dump holds and the fingerprint notes). A file of that name that is there already is an error.
-From four `jobs` on, several pg_dumps write the rows of large tables at the same time and of the same moment, one for each two
-jobs; fewer ask less of the server. `NAME.sql.gz` is pg_dump's own text once it is unzipped. The manifest holds the fingerprint: the content of every table, each object's
-definition, owner and grants, the state of each sequence, taken in the same snapshot as the dump. Nothing has its final
-name until it is whole and pg_dump ended well.
+`NAME.sql.gz` is pg_dump's own text once it is unzipped. The manifest holds the fingerprint: the content of every table, each
+object's definition, owner and grants, the state of each sequence, taken in the same snapshot as the dump. Nothing has its
+final name until it is whole and pg_dump ended well.
+
+`jobs` is how many threads hash and pack, by default one for each core. From four on, several pg_dumps write the rows of
+large tables at the same time, all of one moment: one for each two jobs. `jobs: 1` asks least of a busy server.
 
 `mask` makes a copy for test systems: `mask: #{ "users.email": "hash", "app.users.phone": "null", "users.name":
 "text:REDACTED" }` replaces the values of columns before anything is written, in partitions and children, too. A hash is

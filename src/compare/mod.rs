@@ -2,6 +2,7 @@
 
 mod comparison;
 mod fingerprint;
+mod hashed;
 mod integrity;
 mod lawful;
 mod level;
@@ -12,6 +13,7 @@ mod verified;
 
 pub use comparison::{Change, Comparison, Difference, Ignored, Scope, compare};
 pub use fingerprint::{Aspect, Engine, Fingerprint, Item, Table, View};
+pub use hashed::{Hashed, Hashing};
 pub use integrity::{Integrity, Problem};
 pub use lawful::Lawful;
 pub use level::Level;

@@ -27,6 +27,19 @@ impl RowSum {
         self.add(Self(words));
     }
 
+    /// Makes a sum of many digests from the sums of their bytes: all first bytes, all second ones, …
+    pub fn of_byte_sums(sums: &[u64; 32]) -> Self {
+        let (mut digest, mut carry) = ([0; 32], 0u128);
+        for (byte, sum) in digest.iter_mut().zip(sums) {
+            carry += u128::from(*sum);
+            *byte = carry as u8; // the lowest byte; the others are carried, and lost behind the last
+            carry >>= 8;
+        }
+        let mut sum = Self::default();
+        sum.add_digest(&digest);
+        sum
+    }
+
     /// Adds the sum of another part.
     pub fn add(&mut self, other: Self) {
         let mut carry = 0;
@@ -109,6 +122,20 @@ mod tests {
         let mut whole = sum(&["a", "b"]);
         whole.add(sum(&["c"]));
         assert_eq!(whole, sum(&["a", "b", "c"]));
+    }
+
+    #[test]
+    fn sums_of_bytes_make_the_same_sum() {
+        let rows: Vec<String> = (0..1000).map(|i| format!("row {i}")).collect();
+        let (mut whole, mut bytes) = (RowSum::default(), [0u64; 32]);
+        for row in &rows {
+            whole.add_row(row.as_bytes());
+            let digest = Sha256::digest(row.as_bytes());
+            bytes.iter_mut().zip(digest).for_each(|(sum, byte)| *sum += u64::from(byte));
+        }
+        assert_eq!(RowSum::of_byte_sums(&bytes), whole);
+        let carried = RowSum([u64::MAX - 1, u64::MAX, u64::MAX, u64::MAX]);
+        assert_eq!(RowSum::of_byte_sums(&[510; 32]), carried);
     }
 
     #[test]

@@ -20,7 +20,11 @@ impl Comparison {
             }
             columns => format!("; the backup is a masked copy ({})", columns.join(", ")),
         };
-        format!("{}{masked}", self.verdict())
+        let hashed = match self.hashed_by_server {
+            0 => String::new(),
+            n => format!("; the server itself hashed the rows of {}", count(n, "table")),
+        };
+        format!("{}{masked}{hashed}", self.verdict())
     }
 
     fn verdict(&self) -> String {

@@ -6,7 +6,7 @@ use super::address::Address;
 use super::reading::Reading;
 use super::rows::RowReader;
 use crate::cleanup::Ledger;
-use crate::compare::Fingerprint;
+use crate::compare::{Fingerprint, Hashed, Hashing};
 use crate::error::Result;
 use crate::progress::Progress;
 
@@ -17,9 +17,9 @@ pub async fn fingerprint(
     progress: &Progress,
     ledger: &Arc<Ledger>,
 ) -> Result<Fingerprint> {
-    let (print, reading) = hold(address, tables, true, false, progress, ledger).await?;
-    reading.end().await?;
-    Ok(print)
+    let held = hold(address, tables, true, false, Hashing::Client, progress, ledger).await?;
+    held.rows.end().await?;
+    Ok(held.print)
 }
 
 /// Reads also whether the passwords of roles are the same.
@@ -28,23 +28,38 @@ pub async fn fingerprint_with_passwords(
     progress: &Progress,
     ledger: &Arc<Ledger>,
 ) -> Result<Fingerprint> {
-    let (print, reading) = hold(address, &[], true, true, progress, ledger).await?;
-    reading.end().await?;
-    Ok(print)
+    let held = hold(address, &[], true, true, Hashing::Client, progress, ledger).await?;
+    held.rows.end().await?;
+    Ok(held.print)
+}
+
+/// A database at one moment.
+pub struct Held {
+    /// What it holds.
+    pub print: Fingerprint,
+    /// Its rows, to be read again.
+    pub rows: RowReader,
+    /// Which rows its server hashed.
+    pub hashed: Hashed,
 }
 
 /// Reads what a database holds, and keeps its moment so that rows can be read again. With `passwords` it tells also whether
-/// the passwords of roles are the same, which only a superuser can and no backup holds.
+/// the passwords of roles are the same, which only a superuser can and no backup holds. The fingerprint is the same, whoever
+/// hashes.
 pub async fn hold(
     address: &Address,
     tables: &[String],
     matviews: bool,
     passwords: bool,
+    hashing: Hashing,
     progress: &Progress,
     ledger: &Arc<Ledger>,
-) -> Result<(Fingerprint, RowReader)> {
+) -> Result<Held> {
     let reading = Reading::begin(address, tables, matviews, ledger).await?.with_passwords(passwords);
-    let passed = reading.text(None, None, progress).await?;
+    let (passed, hashed) = match hashing {
+        Hashing::Client => (reading.text(None, None, progress).await?, Hashed::default()),
+        Hashing::Server => reading.rest(reading.server_sums().await?, progress).await?,
+    };
     let print = reading.complete(passed.print, passed.roles, progress).await?;
-    Ok((print, RowReader::Database(Box::new(reading))))
+    Ok(Held { print, rows: RowReader::Database(Box::new(reading)), hashed })
 }

@@ -15,12 +15,13 @@ use super::matviews;
 use super::pg_dump::{Content, Order, PgDump};
 use super::pipeline::{Failed, Output, Passed, RowsApart, pass, pass_apart};
 use super::selection::{self, Apart, Selected};
+use super::server_sums::{self, ServerSums};
 use super::snapshot::Snapshot;
 use super::streams::{self, Shares};
 use super::tools::{self, Tool};
 use crate::backups::Source;
 use crate::cleanup::Ledger;
-use crate::compare::Fingerprint;
+use crate::compare::{Fingerprint, Hashed};
 use crate::error::{Error, Kind, Result};
 use crate::progress::Progress;
 
@@ -130,6 +131,22 @@ impl Reading {
         let rows = self.ended(pg_dump, passed).await?;
         let _ = give.send(rows); // nobody takes them only where the first has failed
         Ok(())
+    }
+
+    /// Lets the server sum the rows that it can.
+    pub(super) async fn server_sums(&self) -> Result<ServerSums> {
+        server_sums::read(&self.snapshot, &self.tables).await
+    }
+
+    /// Runs pg_dump for all that the server did not sum, and puts both together.
+    pub(super) async fn rest(&self, sums: ServerSums, progress: &Progress) -> Result<(Passed, Hashed)> {
+        let order = Order { content: Content::Without(sums.patterns()), ..self.order("plain") };
+        let (pg_dump, stream) = self.start(order).await?;
+        let progress = progress.clone();
+        let passed = blocking(move || pass(stream, None, Vec::new(), streams::threads(None), &progress)).await?;
+        let mut passed = self.ended(pg_dump, passed).await?;
+        let hashed = sums.join(&mut passed.print).map_err(|e| e.on(self.address.to_string()))?;
+        Ok((passed, hashed))
     }
 
     /// Runs pg_dump for its own archive and gives the stream to `take`, which reads it to its end.

@@ -165,7 +165,7 @@ impl Structure {
 }
 
 /// Returns `KIND schema.name`.
-fn object(kind: &str, entry: &Entry) -> String {
+pub(super) fn object(kind: &str, entry: &Entry) -> String {
     match &entry.schema {
         Some(schema) => format!("{kind} {schema}.{}", entry.name),
         None => format!("{kind} {}", entry.name),

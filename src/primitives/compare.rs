@@ -5,10 +5,10 @@ use std::sync::Arc;
 use rhai::Dynamic;
 
 use super::handles::Comparison;
-use super::side::{Rows, Side};
+use super::side::{Held, Rows, Side};
 use super::{Call, Effect, Group, Primitive};
 use crate::compare::rows::{Keys, Plan, Search, Wanted};
-use crate::compare::{self, Fingerprint, Scope};
+use crate::compare::{self, Fingerprint, Hashing, Scope};
 use crate::error::{Error, Kind, Result};
 use crate::progress::Progress;
 use crate::run::Run;
@@ -58,15 +58,21 @@ with_sandbox(#{ engine: "sqlite" }, |server| {
 
 fn compare(call: &Call) -> Result<Comparison> {
     let (expected, found) = (Side::read(call, 0)?, Side::read(call, 1)?);
-    let (scope, wanted) = options(call)?;
+    let (scope, wanted, hashing) = options(call)?;
+    if hashing == Hashing::Server && ![&expected, &found].into_iter().any(Side::is_live_postgres) {
+        return Err(Error::new(Kind::Usage, "`mode: \"server\"` needs a live PostgreSQL database on one side")
+            .hint("leave the option out: nothing else has a server that could hash rows"));
+    }
     let masked = [&expected, &found].into_iter().find_map(Side::masked).unwrap_or_default();
     let scope = Scope { masked, ..scope };
     let run = call.run();
     let working = run.journal.working("compare");
-    let hold = |side: Side| side.hold(Arc::clone(run), &scope, wanted.rows > 0, working.progress.clone());
+    let hold = |side: Side| side.hold(Arc::clone(run), &scope, wanted.rows > 0, hashing, working.progress.clone());
     // Two live databases are read side by side.
-    let ((expected, a), (found, b)) = call.wait(async { tokio::try_join!(hold(expected), hold(found)) })?;
+    let (expected, found) = call.wait(async { tokio::try_join!(hold(expected), hold(found)) })?;
+    let (Held { print: expected, rows: a, hashed }, Held { print: found, rows: b, hashed: also }) = (expected, found);
     let mut comparison = compare::compare(&expected, &found, &scope)?;
+    comparison.hashed(hashed.and(also));
     if comparison.tables == 0 {
         return Err(Error::new(Kind::Usage, "there is nothing to compare: neither side holds a table")
             .hint("is it the right database? A comparison of nothing proves nothing"));
@@ -138,7 +144,7 @@ async fn search(
     Ok(search)
 }
 
-fn options(call: &Call) -> Result<(Scope, Wanted)> {
+fn options(call: &Call) -> Result<(Scope, Wanted, Hashing)> {
     let mut options = call.options(2)?;
     let scope = Scope {
         tables: options.texts("tables")?,
@@ -159,6 +165,14 @@ fn options(call: &Call) -> Result<(Scope, Wanted)> {
         },
         values: options.flag("values")?,
     };
+    let hashing = match options.text("mode")?.as_deref() {
+        None | Some("client") => Hashing::Client,
+        Some("server") => Hashing::Server,
+        Some(other) => {
+            return Err(Error::new(Kind::Usage, format!("`{other}` is no mode of comparing"))
+                .hint("write mode: \"client\" or mode: \"server\""));
+        }
+    };
     options.finish()?;
     if let Some((object, _)) = scope.ignore.iter().find(|(_, reason)| reason.trim().is_empty()) {
         return Err(Error::new(Kind::Usage, format!("ignoring {object} needs a reason"))
@@ -167,5 +181,5 @@ fn options(call: &Call) -> Result<(Scope, Wanted)> {
     if scope.passwords && !scope.tables.is_empty() {
         return Err(Error::new(Kind::Usage, "`passwords` and `tables` do not go together"));
     }
-    Ok((scope, wanted))
+    Ok((scope, wanted, hashing))
 }

@@ -7,7 +7,7 @@ use rhai::Dynamic;
 use super::handles::Fingerprint;
 use super::side::Side;
 use super::{Effect, Group, Primitive};
-use crate::compare::Scope;
+use crate::compare::{Hashing, Scope};
 
 pub(super) const FINGERPRINT: Primitive = Primitive {
     name: "fingerprint",
@@ -31,7 +31,8 @@ with_sandbox(#{ engine: "sqlite" }, |server| {
         let side = Side::read(call, 0)?;
         let working = call.run().journal.working("fingerprint");
         let run = Arc::clone(call.run());
-        let (print, _) = call.wait(side.hold(run, &Scope::default(), false, working.progress.clone()))?;
-        Ok(Dynamic::from(Fingerprint(Arc::new(print))))
+        let progress = working.progress.clone();
+        let held = call.wait(side.hold(run, &Scope::default(), false, Hashing::Client, progress))?;
+        Ok(Dynamic::from(Fingerprint(Arc::new(held.print))))
     },
 };

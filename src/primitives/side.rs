@@ -9,7 +9,7 @@ use super::handles::{Backup, Database, Fingerprint};
 use crate::backups::Format;
 use crate::cleanup::Ticket;
 use crate::compare::rows::{Look, Seen};
-use crate::compare::{self, Scope};
+use crate::compare::{self, Hashed, Hashing, Scope};
 use crate::error::{Error, Kind, Result};
 use crate::files::temp_folder::temp_folder;
 use crate::postgres::{self, RowReader};
@@ -22,6 +22,16 @@ pub(super) enum Side {
     Database(Database),
     Backup(Backup),
     Print(Fingerprint),
+}
+
+/// A side as it was read.
+pub(super) struct Held {
+    /// What it holds.
+    pub(super) print: compare::Fingerprint,
+    /// Its rows, where they were asked for.
+    pub(super) rows: Rows,
+    /// Which rows its server hashed.
+    pub(super) hashed: Hashed,
 }
 
 /// A side's rows, to be read again.
@@ -57,40 +67,54 @@ impl Side {
         }
     }
 
-    /// Returns the fingerprint of what is in scope and, with `rows`, the rows that it was taken of.
+    /// Returns the fingerprint of what is in scope and, with `rows`, the rows that it was taken of. `hashing` is for the server
+    /// of a live PostgreSQL.
     pub(super) async fn hold(
         self,
         run: Arc<Run>,
         scope: &Scope,
         rows: bool,
+        hashing: Hashing,
         progress: Progress,
-    ) -> Result<(compare::Fingerprint, Rows)> {
+    ) -> Result<Held> {
         if scope.passwords && !matches!(self, Side::Database(Database::Postgres(_))) {
             return Err(Error::new(Kind::Usage, "passwords can only be compared between two PostgreSQL databases")
                 .hint("no backup and no fingerprint holds them"));
         }
         match self {
-            Side::Print(print) => Ok(((*print.0).clone(), Rows::Closed("a fingerprint holds no rows"))),
+            Side::Print(print) => Ok(Held::of((*print.0).clone(), Rows::Closed("a fingerprint holds no rows"))),
             Side::Backup(backup) => {
                 let print = backup.0.need_manifest("tell what it holds")?.fingerprint.clone();
-                Ok((print, Rows::of_backup(backup)))
+                Ok(Held::of(print, Rows::of_backup(backup)))
             }
             Side::Database(Database::Postgres(database)) => {
-                let (tables, matviews, passwords) = (&scope.tables, scope.matviews, scope.passwords);
-                let held = postgres::hold(&database.address, tables, matviews, passwords, &progress, &run.ledger);
-                let (print, reader) = held.await?;
+                let Scope { tables, matviews, passwords, .. } = scope;
+                let (address, ledger) = (&database.address, &run.ledger);
+                let held = postgres::hold(address, tables, *matviews, *passwords, hashing, &progress, ledger).await?;
+                let (print, hashed) = (held.print, held.hashed);
                 if rows {
-                    return Ok((print, Rows::Postgres(reader)));
+                    return Ok(Held { print, rows: Rows::Postgres(held.rows), hashed });
                 }
-                reader.end().await?;
-                Ok((print, Rows::Closed("they were not asked for")))
+                held.rows.end().await?;
+                Ok(Held { print, rows: Rows::Closed("they were not asked for"), hashed })
             }
             Side::Database(Database::Sqlite(database, _)) => {
                 let reading = database.clone();
                 let work = move |cancel: &CancellationToken| sqlite::fingerprint(&reading, &progress, cancel);
-                Ok((on_thread(work).await?, Rows::Sqlite(database, None)))
+                Ok(Held::of(on_thread(work).await?, Rows::Sqlite(database, None)))
             }
         }
+    }
+
+    /// Returns whether it is a server's database, to be read now.
+    pub(super) fn is_live_postgres(&self) -> bool {
+        matches!(self, Side::Database(Database::Postgres(_)))
+    }
+}
+
+impl Held {
+    fn of(print: compare::Fingerprint, rows: Rows) -> Self {
+        Self { print, rows, hashed: Hashed::default() }
     }
 }
 

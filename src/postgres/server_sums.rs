@@ -32,10 +32,11 @@ const ARGUMENT: usize = "--exclude-table-data=".len() + 1;
 
 /// Everything is taken back at the end: the locks, so that nobody waits for them while pg_dump waits for somebody else, and
 /// the settings. These are pg_dump's own, most of which the session has already; a policy that would hide rows is an error;
-/// a server that can tell notices when we are gone.
+/// a server that can tell notices when we are gone; and a long expression is not worth compiling.
 const BEGIN: &str = "savepoint sums; \
      set local search_path = ''; set local datestyle = 'ISO'; set local intervalstyle = 'postgres'; \
      set local timezone = 'UTC'; set local extra_float_digits = 3; set local bytea_output = 'hex'; \
+     set local quote_all_identifiers = off; set local jit = off; \
      set local row_security = off; set local statement_timeout = 0; set local lock_timeout = '60s'; \
      select pg_catalog.set_config(name, '2s', true) from pg_catalog.pg_settings \
      where name = 'client_connection_check_interval'";

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::lawful::{self, Lawful};
 use super::rows::{RowDifference, RowSearch, TableRows};
-use super::{Aspect, Fingerprint, Hashed, Level, Table};
+use super::{Aspect, Fingerprint, Level, Table};
 use crate::error::{Error, Kind, Result};
 use crate::units::count;
 
@@ -125,15 +125,11 @@ pub struct Comparison {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub masked: Vec<String>,
     /// How many tables' rows their own server hashed.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "super::hashed::is_zero")]
     pub hashed_by_server: u64,
     /// Tables whose rows were read although the server was to hash them, with the reason.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub read_by_client: Vec<(String, String)>,
-}
-
-fn is_zero(number: &u64) -> bool {
-    *number == 0
 }
 
 /// Compares two fingerprints.
@@ -225,12 +221,6 @@ impl Comparison {
         let changed =
             self.differences.iter().filter(|d| matches!(d.change, Change::Changed { .. }) && d.what == "rows");
         changed.filter_map(|difference| difference.object.strip_prefix("table "))
-    }
-
-    /// Takes in which rows a server hashed.
-    pub fn hashed(&mut self, hashed: Hashed) {
-        self.hashed_by_server = hashed.by_server.len() as u64;
-        self.read_by_client = hashed.by_client.into_iter().collect();
     }
 
     /// Takes in which rows differ.

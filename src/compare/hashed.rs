@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::Comparison;
+
 /// How the rows of a live database come to be a sum.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Hashing {
@@ -28,4 +30,17 @@ impl Hashed {
         self.by_client.extend(other.by_client);
         self
     }
+}
+
+impl Comparison {
+    /// Takes in which rows a server hashed.
+    pub fn hashed(&mut self, hashed: Hashed) {
+        self.hashed_by_server = hashed.by_server.len() as u64;
+        self.read_by_client = hashed.by_client.into_iter().collect();
+    }
+}
+
+/// Returns whether a report may leave the number out.
+pub(super) fn is_zero(number: &u64) -> bool {
+    *number == 0
 }

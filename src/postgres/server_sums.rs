@@ -31,18 +31,23 @@ const ARGUMENTS: usize = 100 << 10;
 const ARGUMENT: usize = "--exclude-table-data=".len() + 1;
 
 /// Everything is taken back at the end: the locks, so that nobody waits for them while pg_dump waits for somebody else, and
-/// the settings. These are pg_dump's own, most of which the session has already; a policy that would hide rows is an error;
-/// a server that can tell notices when we are gone; and a long expression is not worth compiling.
+/// the settings. These are pg_dump's own, most of which the session has already; a policy that would hide rows is an error,
+/// and a long expression is not worth compiling.
 const BEGIN: &str = "savepoint sums; \
      set local search_path = ''; set local datestyle = 'ISO'; set local intervalstyle = 'postgres'; \
      set local timezone = 'UTC'; set local extra_float_digits = 3; set local bytea_output = 'hex'; \
      set local quote_all_identifiers = off; set local jit = off; \
-     set local row_security = off; set local statement_timeout = 0; set local lock_timeout = '60s'; \
-     select pg_catalog.set_config(name, '2s', true) from pg_catalog.pg_settings \
+     set local row_security = off; set local statement_timeout = 0; set local lock_timeout = '60s'";
+
+/// Lets a server that can tell notice soon when we are gone. Some systems know the setting and refuse it.
+const WATCH: &str = "savepoint one; select pg_catalog.set_config(name, '2s', true) from pg_catalog.pg_settings \
      where name = 'client_connection_check_interval'";
 
+/// Takes back what was done since `savepoint one`.
+const BACK: &str = "rollback to one; release one";
+
 /// The tables whose rows pg_dump writes wherever their schema is not an extension's. A standby cannot read unlogged ones, and
-/// pg_dump leaves them out there.
+/// pg_dump leaves them out there; the rows of partitions by an enum's hash it writes as those of the topmost table.
 const LIST: &str = "select n.nspname::text, c.relname::text, \
      array(select a.attname::text from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0 \
            and not a.attisdropped and a.attgenerated = '' order by a.attnum), \
@@ -52,6 +57,11 @@ const LIST: &str = "select n.nspname::text, c.relname::text, \
      where c.relkind = 'r' and c.relpersistence <> 't' \
      and n.nspname !~ '^pg_' and n.nspname <> 'information_schema' \
      and not (c.relpersistence = 'u' and pg_catalog.pg_is_in_recovery()) \
+     and not exists (select from pg_catalog.pg_partition_ancestors(c.oid) a \
+     join pg_catalog.pg_partitioned_table p on p.partrelid = a.relid \
+     where (select o.oid from pg_catalog.pg_opclass o join pg_catalog.pg_am m on m.oid = o.opcmethod \
+            where o.opcname = 'enum_ops' and m.amname = 'hash' \
+            and o.opcnamespace = 'pg_catalog'::pg_catalog.regnamespace) = any(p.partclass)) \
      and not exists (select from pg_catalog.pg_depend d where d.objsubid = 0 and d.deptype = 'e' \
      and (d.classid, d.objid) in (('pg_catalog.pg_class'::regclass, c.oid), \
      ('pg_catalog.pg_namespace'::regclass, n.oid)))";
@@ -183,6 +193,8 @@ impl ServerSums {
         let failed = |e: tokio_postgres::Error| session.error("could not let the server hash the rows", &e);
         let client = session.client();
         client.batch_execute(BEGIN).await.map_err(failed)?;
+        let watched = client.batch_execute(WATCH).await.is_ok();
+        client.batch_execute(if watched { "release one" } else { BACK }).await.map_err(failed)?;
         // All at once, as pg_dump does: from here on nobody can empty or rewrite one of them unseen.
         let only: Vec<String> = tables.iter().map(|table| format!("only {}", table.pattern)).collect();
         let lock = format!("lock table {} in access share mode", only.join(", "));
@@ -214,7 +226,7 @@ async fn sum(snapshot: &Snapshot, table: &str, columns: &[Column]) -> Result<Res
         return Err(failed(e));
     }
     // Works also after an error, which the savepoint keeps from the snapshot; a connection that is gone fails here.
-    client.batch_execute("rollback to one; release one").await.map_err(|e| failed(&e))?;
+    client.batch_execute(BACK).await.map_err(|e| failed(&e))?;
     let row = match summed {
         Ok(row) => row,
         Err(e) => {

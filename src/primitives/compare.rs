@@ -36,6 +36,13 @@ Values are not read out unless `values: true`, and then to the script alone: no 
 own rows are read for it from the members that hold them; of an archive in pg_dump's custom format compare the restored
 database.
 
+`mode: "server"` lets live PostgreSQL databases (from version 12 on) hash the rows of their tables themselves, so that a few
+numbers for each table cross the network instead of every row; for databases far away. The sums are the same as those of the
+default, `mode: "client"`, which reads all rows and hashes them here: either can be held against a backup, and every other option
+works as before. What a server cannot hash is read: children of table inheritance, tables of extensions, all of a database in
+SQL_ASCII. The summary says how many tables the server hashed. A server that lies about its sums is believed. Without a live
+PostgreSQL on one side the option is an error.
+
 `.lawful` lists what may differ without damage, such as a materialized view that the restore refreshed, and what no dump
 holds; such a difference leaves `.equal` true.
 

@@ -34,6 +34,7 @@ mod selection;
 mod server_sums;
 mod session;
 mod snapshot;
+mod stored;
 mod streams;
 mod structure;
 #[cfg(test)]

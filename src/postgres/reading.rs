@@ -14,9 +14,10 @@ use super::mask::{self, Mask, Masking};
 use super::matviews;
 use super::pg_dump::{Content, Order, PgDump};
 use super::pipeline::{Failed, Output, Passed, RowsApart, pass, pass_apart};
-use super::selection::{self, Apart, Selected};
+use super::selection::{self, Selected};
 use super::server_sums::{self, ServerSums};
 use super::snapshot::Snapshot;
+use super::stored::{self, Stored};
 use super::streams::{self, Shares};
 use super::tools::{self, Tool};
 use crate::backups::Source;
@@ -83,16 +84,15 @@ impl Reading {
         progress: &Progress,
     ) -> Result<Passed> {
         let Shares { workers, apart } = self.shares(output.is_some(), jobs).await?;
-        let mut without = Vec::new();
         let (mut coming, mut others) = (Vec::new(), Vec::new());
-        for tables in apart {
-            without.extend(tables.iter().map(|table| table.pattern.clone()));
+        for tables in &apart {
             let (give, take) = sync_channel(1);
             let names = tables.iter().map(|table| table.name.clone()).collect();
             let output = output.as_mut().map(|output| output.apart(&names)).transpose()?;
             coming.push(take);
             others.push(self.rows_apart(tables, names, output, workers, progress.clone(), give));
         }
+        let without: Vec<String> = apart.iter().flatten().map(|table| table.pattern.clone()).collect();
         let content = if without.is_empty() { Content::Whole } else { Content::Without(without) };
         let first = async {
             let (pg_dump, stream) = self.start(Order { content, ..self.order("plain") }).await?;
@@ -102,6 +102,7 @@ impl Reading {
         };
         // Where one fails, the others end with it: their pg_dumps are killed, and their texts end.
         let (passed, _) = tokio::try_join!(first, try_join_all(others))?;
+        stored::all_defined(apart.iter().flatten(), &passed.print).map_err(|e| e.on(self.address.to_string()))?;
         Ok(passed)
     }
 
@@ -109,22 +110,25 @@ impl Reading {
     async fn shares(&self, packs: bool, jobs: Option<usize>) -> Result<Shares> {
         let threads = streams::threads(jobs);
         let most = streams::most(threads, packs);
-        let tables =
-            if self.tables.is_empty() && most > 1 { selection::apart(&self.snapshot).await? } else { Vec::new() };
+        if !self.tables.is_empty() || most == 1 {
+            return Ok(Shares::new(Vec::new(), threads, most));
+        }
+        let mut tables = stored::list(&self.snapshot).await?;
+        tables.retain(|table| !table.child);
         Ok(Shares::new(tables, threads, most))
     }
 
     /// Runs pg_dump for the rows of some tables, and gives them to the pass over the text of the first.
     async fn rows_apart(
         &self,
-        tables: Vec<Apart>,
+        tables: &[Stored],
         names: BTreeSet<String>,
         output: Option<Output>,
         workers: usize,
         progress: Progress,
         give: SyncSender<RowsApart>,
     ) -> Result<()> {
-        let patterns = tables.into_iter().map(|table| table.pattern).collect();
+        let patterns = tables.iter().map(|table| table.pattern.clone()).collect();
         let order = Order { tables: patterns, content: Content::Rows, ..self.order("plain") };
         let (pg_dump, stream) = self.start(order).await?;
         let passed = blocking(move || pass_apart(stream, output, names, workers, &progress)).await?;

@@ -39,49 +39,6 @@ pub(super) struct Selected {
     pub(super) pattern: String,
 }
 
-/// A table whose rows can be read apart from the rest of a dump: nothing in the rest of the text says how.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Apart {
-    /// The full name as manifests write it.
-    pub(super) name: String,
-    /// A pattern that matches this table only, which is also its name in SQL.
-    pub(super) pattern: String,
-    /// What it takes on the server's disk, without indexes.
-    pub(super) bytes: u64,
-}
-
-/// Returns the tables whose rows can be read apart, the largest first. Left out are children of an inheritance, whose columns
-/// are put in order by their definition, and tables of extensions, of which a dump may hold some rows only.
-pub(super) async fn apart(snapshot: &Snapshot) -> Result<Vec<Apart>> {
-    let session = snapshot.session();
-    let rows = session
-        .client()
-        .query(
-            "select n.nspname::text, c.relname::text, pg_catalog.pg_table_size(c.oid) \
-             from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
-             where c.relkind = 'r' and c.relpersistence <> 't' \
-             and n.nspname !~ '^pg_' and n.nspname <> 'information_schema' \
-             and (c.relispartition or not exists \
-             (select from pg_catalog.pg_inherits i where i.inhrelid = c.oid)) \
-             and not exists (select from pg_catalog.pg_depend d where d.objsubid = 0 and d.deptype = 'e' \
-             and (d.classid, d.objid) in (('pg_catalog.pg_class'::regclass, c.oid), \
-             ('pg_catalog.pg_namespace'::regclass, n.oid))) \
-             order by 3 desc, 1, 2",
-            &[],
-        )
-        .await
-        .map_err(|e| session.error("could not list the tables with their sizes", &e))?;
-    let apart = |row: &tokio_postgres::Row| {
-        let (schema, name): (&str, &str) = (row.get(0), row.get(1));
-        Apart {
-            name: full_name(Some(schema), name),
-            pattern: format!("{}.{}", quoted(schema), quoted(name)),
-            bytes: u64::try_from(row.get::<_, Option<i64>>(2).unwrap_or_default()).unwrap_or_default(),
-        }
-    };
-    Ok(rows.iter().map(apart).collect())
-}
-
 struct Relation {
     oid: u32,
     schema: String,

@@ -7,24 +7,17 @@ mod line;
 #[cfg(test)]
 mod tests;
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
 
-use self::line::Column;
-use super::copy::full_name;
-use super::lexer::quoted;
-use super::selection::{self, Apart, Selected};
+use super::selection::Selected;
 use super::snapshot::Snapshot;
-use super::structure::object;
-use super::toc::Entry;
-use crate::compare::{Aspect, Fingerprint, Hashed, RowSum, Table};
+use super::stored::{self, Column, Stored};
+use crate::compare::{Fingerprint, Hashed, RowSum, Table};
 use crate::error::{Error, Kind, Result};
 
-/// From this version on the catalogue tells generated columns, which pg_dump leaves out. `sha256` is a year older.
-const OLDEST: u32 = 120_000;
 /// A program takes so many bytes of arguments and more on every system.
 const ARGUMENTS: usize = 100 << 10;
 /// What stands before each pattern, and the byte behind it.
@@ -46,103 +39,48 @@ const WATCH: &str = "savepoint one; select pg_catalog.set_config(name, '2s', tru
 /// Takes back what was done since `savepoint one`.
 const BACK: &str = "rollback to one; release one";
 
-/// The tables whose rows pg_dump writes wherever their schema is not an extension's. A standby cannot read unlogged ones, and
-/// pg_dump leaves them out there; the rows of partitions by an enum's hash it writes as those of the topmost table.
-const LIST: &str = "select n.nspname::text, c.relname::text, \
-     array(select a.attname::text from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0 \
-           and not a.attisdropped and a.attgenerated = '' order by a.attnum), \
-     array(select a.atttypid from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0 \
-           and not a.attisdropped and a.attgenerated = '' order by a.attnum) \
-     from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
-     where c.relkind = 'r' and c.relpersistence <> 't' \
-     and n.nspname !~ '^pg_' and n.nspname <> 'information_schema' \
-     and not (c.relpersistence = 'u' and pg_catalog.pg_is_in_recovery()) \
-     and not exists (select from pg_catalog.pg_partition_ancestors(c.oid) a \
-     join pg_catalog.pg_partitioned_table p on p.partrelid = a.relid \
-     where (select o.oid from pg_catalog.pg_opclass o join pg_catalog.pg_am m on m.oid = o.opcmethod \
-            where o.opcname = 'enum_ops' and m.amname = 'hash' \
-            and o.opcnamespace = 'pg_catalog'::pg_catalog.regnamespace) = any(p.partclass)) \
-     and not exists (select from pg_catalog.pg_depend d where d.objsubid = 0 and d.deptype = 'e' \
-     and (d.classid, d.objid) in (('pg_catalog.pg_class'::regclass, c.oid), \
-     ('pg_catalog.pg_namespace'::regclass, n.oid)))";
-
 /// What the server summed.
 #[derive(Default)]
 pub(super) struct ServerSums {
     /// All tables, of which each must be summed or read.
     all: BTreeSet<String>,
-    summed: BTreeMap<String, Summed>,
+    summed: BTreeMap<String, (Stored, Table)>,
     /// The tables that are left to pg_dump, and why.
     left: BTreeMap<String, String>,
-}
-
-struct Summed {
-    table: Table,
-    /// A pattern that matches this table only.
-    pattern: String,
-    /// Its definition, as fingerprints name it.
-    object: String,
-}
-
-/// A table that is there to be summed.
-struct Listed {
-    schema: String,
-    name: String,
-    columns: Vec<Column>,
 }
 
 /// Sums the rows of all tables in the snapshot, or only of the `selected` ones.
 pub(super) async fn read(snapshot: &Snapshot, selected: &[Selected]) -> Result<ServerSums> {
     let mut sums = ServerSums::default();
-    if snapshot.identity().version_num < OLDEST {
-        // Its catalogue cannot even be asked in the same words.
-        sums.leave([&"every table".to_owned()], "the server is older than PostgreSQL 12");
+    if snapshot.identity().version_num < stored::OLDEST {
+        sums.left.insert("every table".into(), "the server is older than PostgreSQL 12".into());
         return Ok(sums);
     }
-    let mut listed = list(snapshot).await?;
+    let mut listed = stored::list(snapshot).await?;
     if !selected.is_empty() {
         let selected: BTreeSet<&str> = selected.iter().map(|table| table.name.as_str()).collect();
-        listed.retain(|name, _| selected.contains(name.as_str()));
+        listed.retain(|table| selected.contains(table.name.as_str()));
     }
-    sums.all = listed.keys().cloned().collect();
-    let mut tables = selection::apart(snapshot).await?;
-    tables.retain(|table| listed.contains_key(&table.name));
-    tables.sort_by_key(|table| Reverse(table.bytes));
+    sums.all = listed.iter().map(|table| table.name.clone()).collect();
+    let (children, mut tables): (Vec<_>, Vec<_>) = listed.into_iter().partition(|table| table.child);
+    sums.leave(&children, "it is a child of another table, whose columns a restore may put in another order");
     if snapshot.source().encoding.as_deref() == Some("SQL_ASCII") {
+        sums.leave(&tables, "the database has no encoding, so its server cannot write UTF-8");
         tables.clear();
-        sums.leave(listed.keys(), "the database has no encoding, so its server cannot write UTF-8");
     }
     let most = most(&tables);
-    sums.leave(
-        tables[most..].iter().map(|table| &table.name),
-        "there are more tables than pg_dump can be told to leave",
-    );
+    sums.leave(&tables[most..], "there are more tables than pg_dump can be told to leave");
     tables.truncate(most);
     if !tables.is_empty() {
-        sums.of_tables(snapshot, &tables, &listed).await?;
+        sums.of_tables(snapshot, tables).await?;
     }
-    let left: Vec<&String> = listed.keys().filter(|name| !sums.summed.contains_key(*name)).collect();
-    sums.leave(left, "it is a child of another table, whose columns a restore may put in another order");
     Ok(sums)
 }
 
-async fn list(snapshot: &Snapshot) -> Result<BTreeMap<String, Listed>> {
-    let session = snapshot.session();
-    let rows = session.client().query(LIST, &[]).await;
-    let rows = rows.map_err(|e| session.error("could not list the tables with their columns", &e))?;
-    let listed = |row: &Row| {
-        let (names, kinds): (Vec<String>, Vec<u32>) = (row.get(2), row.get(3));
-        let columns = names.into_iter().zip(kinds).map(|(name, kind)| Column { name, kind }).collect();
-        let (schema, name): (String, String) = (row.get(0), row.get(1));
-        (full_name(Some(&schema), &name), Listed { schema, name, columns })
-    };
-    Ok(rows.iter().map(listed).collect())
-}
-
 /// Returns how many of the tables pg_dump's arguments can name; the smallest are the last.
-fn most(tables: &[Apart]) -> usize {
+fn most(tables: &[Stored]) -> usize {
     let mut length = 0;
-    let fits = |table: &&Apart| {
+    let fits = |table: &&Stored| {
         length += table.pattern.len() + ARGUMENT;
         length <= ARGUMENTS
     };
@@ -152,43 +90,31 @@ fn most(tables: &[Apart]) -> usize {
 impl ServerSums {
     /// Returns the patterns of the tables that pg_dump is to leave out.
     pub(super) fn patterns(&self) -> Vec<String> {
-        self.summed.values().map(|summed| summed.pattern.clone()).collect()
+        self.summed.values().map(|(table, _)| table.pattern.clone()).collect()
     }
 
     /// Puts the sums to what the text of all else gave, and fails unless each table is in exactly one of the two.
     pub(super) fn join(self, print: &mut Fingerprint) -> Result<Hashed> {
         let wrong = |what: String| Err(Error::new(Kind::Bug, what).hint("compare with mode: \"client\""));
-        let defined: BTreeSet<&str> =
-            print.items.iter().filter(|i| i.aspect == Aspect::Definition).map(|i| i.object.as_str()).collect();
-        for (name, summed) in &self.summed {
-            if print.tables.contains_key(name) {
+        stored::all_defined(self.summed.values().map(|(table, _)| table), print)?;
+        let by_server = self.summed.keys().cloned().collect();
+        for (name, (_, table)) in self.summed {
+            if print.tables.insert(name.clone(), table).is_some() {
                 return wrong(format!("the rows of table {name} were summed by the server and read as well"));
             }
-            if !defined.contains(summed.object.as_str()) {
-                return wrong(format!("the server summed table {name}, which the dump does not define"));
-            }
         }
-        let by_server = self.summed.keys().cloned().collect();
-        print.tables.extend(self.summed.into_iter().map(|(name, summed)| (name, summed.table)));
         if let Some(name) = self.all.iter().find(|name| !print.tables.contains_key(*name)) {
             return wrong(format!("the rows of table {name} were neither summed by the server nor read"));
         }
         Ok(Hashed { by_server, by_client: self.left })
     }
 
-    /// Leaves tables to pg_dump. The first reason stays.
-    fn leave<'a>(&mut self, tables: impl IntoIterator<Item = &'a String>, why: &str) {
-        for name in tables {
-            self.left.entry(name.clone()).or_insert_with(|| why.to_owned());
-        }
+    /// Leaves tables to pg_dump.
+    fn leave(&mut self, tables: &[Stored], why: &str) {
+        self.left.extend(tables.iter().map(|table| (table.name.clone(), why.to_owned())));
     }
 
-    async fn of_tables(
-        &mut self,
-        snapshot: &Snapshot,
-        tables: &[Apart],
-        listed: &BTreeMap<String, Listed>,
-    ) -> Result<()> {
+    async fn of_tables(&mut self, snapshot: &Snapshot, tables: Vec<Stored>) -> Result<()> {
         let session = snapshot.session();
         let failed = |e: tokio_postgres::Error| session.error("could not let the server hash the rows", &e);
         let client = session.client();
@@ -200,13 +126,9 @@ impl ServerSums {
         let lock = format!("lock table {} in access share mode", only.join(", "));
         client.batch_execute(&lock).await.map_err(failed)?;
         for table in tables {
-            let Some(Listed { schema, name, columns }) = listed.get(&table.name) else { continue };
-            match sum(snapshot, &table.pattern, columns).await? {
-                Ok(summed) => {
-                    let (pattern, object) = (table.pattern.clone(), definition(schema, name));
-                    self.summed.insert(table.name.clone(), Summed { table: summed, pattern, object });
-                }
-                Err(why) => self.leave([&table.name], &why),
+            match sum(snapshot, &table.pattern, &table.columns).await? {
+                Ok(summed) => drop(self.summed.insert(table.name.clone(), (table, summed))),
+                Err(why) => self.leave(&[table], &why),
             }
         }
         client.batch_execute("rollback to sums; release sums").await.map_err(failed)
@@ -269,12 +191,4 @@ fn numbers(row: &Row) -> Option<(u64, [u64; 32])> {
     let sums: Vec<i64> = row.try_get(1).ok()?;
     let sums: Vec<u64> = sums.into_iter().map(u64::try_from).collect::<Result<_, _>>().ok()?;
     Some((rows, sums.try_into().ok()?))
-}
-
-/// Returns how fingerprints name the definition of a table: as they read it from pg_dump's comment, in which a line break is
-/// a blank.
-fn definition(schema: &str, name: &str) -> String {
-    let line = |text: &str| text.replace(['\n', '\r'], " ");
-    let comment = format!("-- Name: {}; Type: TABLE; Schema: {}; Owner: -", line(name), line(schema));
-    Entry::parse(&comment).map_or_else(|| quoted(name), |entry| object("TABLE", &entry))
 }

@@ -24,7 +24,8 @@ const TCP_USER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What every session pins. A role's own timeouts would end a snapshot that a long dump needs.
 const PINNED: &str = "-c DateStyle=ISO,YMD -c IntervalStyle=postgres -c TimeZone=UTC -c extra_float_digits=3 \
-                      -c bytea_output=hex -c statement_timeout=0 -c idle_in_transaction_session_timeout=0";
+                      -c bytea_output=hex -c quote_all_identifiers=off -c statement_timeout=0 \
+                      -c idle_in_transaction_session_timeout=0";
 
 /// What a session may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

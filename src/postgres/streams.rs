@@ -5,7 +5,7 @@
 
 use std::thread;
 
-use super::selection::Apart;
+use super::stored::Stored;
 
 /// Below this a table is not worth another pg_dump, which reads the catalogue first.
 const WORTH: u64 = 32 << 20;
@@ -18,7 +18,7 @@ pub(super) struct Shares {
     /// The threads that hash and pack the text of each pg_dump.
     pub(super) workers: usize,
     /// The tables of each pg_dump beside the first, of which each has one at least.
-    pub(super) apart: Vec<Vec<Apart>>,
+    pub(super) apart: Vec<Vec<Stored>>,
 }
 
 /// Returns how many threads there are to be in all: as many as are wanted, or else as the machine has cores.
@@ -33,8 +33,8 @@ pub(super) fn most(threads: usize, packs: bool) -> usize {
 
 impl Shares {
     /// Shares out tables, the largest first, among so many pg_dumps at most, so that each has about as much to do.
-    pub(super) fn new(tables: Vec<Apart>, threads: usize, most: usize) -> Self {
-        let mut shares: Vec<(u64, Vec<Apart>)> = (0..most.max(1)).map(|_| (0, Vec::new())).collect();
+    pub(super) fn new(tables: Vec<Stored>, threads: usize, most: usize) -> Self {
+        let mut shares: Vec<(u64, Vec<Stored>)> = (0..most.max(1)).map(|_| (0, Vec::new())).collect();
         for table in tables {
             let least =
                 if table.bytes < WORTH { 0 } else { (0..shares.len()).min_by_key(|at| shares[*at].0).unwrap_or(0) };
@@ -53,8 +53,7 @@ mod tests {
     const NONE: [Vec<u64>; 0] = [];
 
     fn shares(sizes: &[u64], most: usize) -> Vec<Vec<u64>> {
-        let table = |bytes: &u64| Apart { name: "t".into(), pattern: "t".into(), bytes: bytes << 20 };
-        let shares = Shares::new(sizes.iter().map(table).collect(), 4, most);
+        let shares = Shares::new(sizes.iter().map(|size| Stored::named("t", size << 20)).collect(), 4, most);
         shares.apart.iter().map(|share| share.iter().map(|table| table.bytes >> 20).collect()).collect()
     }
 
@@ -70,8 +69,7 @@ mod tests {
 
     #[test]
     fn the_threads_are_shared_out_too() {
-        let table = |bytes: u64| Apart { name: "t".into(), pattern: "t".into(), bytes };
-        let large = || (0..4).map(|_| table(1 << 30)).collect::<Vec<_>>();
+        let large = || (0..4).map(|_| Stored::named("t", 1 << 30)).collect::<Vec<_>>();
         assert_eq!(Shares::new(large(), 4, most(4, true)).workers, 2);
         assert_eq!(Shares::new(large(), 8, most(8, true)).workers, 2);
         assert_eq!(Shares::new(large(), 2, most(2, false)).workers, 1);

@@ -219,6 +219,8 @@ async fn a_selection_brings_partitions_and_never_passes_as_a_whole_backup() {
 #[tokio::test]
 async fn settings_of_the_database_do_not_change_how_values_are_written() {
     let world = World::rich().await;
+    let view = "create materialized view app.kinds as select 'app.orders'::regclass as r, 1.1::float8 as f";
+    world.cluster.execute("src", view).await;
     let before = world.fingerprint(&world.cluster, "src").await;
     world
         .cluster
@@ -231,8 +233,10 @@ async fn settings_of_the_database_do_not_change_how_values_are_written() {
              alter database src set statement_timeout = '1ms'; alter database src set search_path = 'app'",
         )
         .await;
-    let told = differences(&before, &world.fingerprint(&world.cluster, "src").await);
+    let found = world.fingerprint(&world.cluster, "src").await;
+    let told = differences(&before, &found);
     assert!(told.iter().all(|line| line.starts_with("DATABASE: property")), "{told:#?}");
+    assert_eq!(found.views, before.views);
 }
 
 /// Enough rows that a dump cannot be over before it is disturbed.

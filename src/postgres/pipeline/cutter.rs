@@ -9,7 +9,7 @@ use std::sync::mpsc::Receiver;
 use super::writer::Written;
 use super::{Failed, Job, Line, Passed};
 use crate::backups::Section;
-use crate::compare::{self, Aspect, Engine, Fingerprint, RowSum, Table};
+use crate::compare::{Engine, Fingerprint, RowSum, Table};
 use crate::error::{Error, Kind, Result};
 use crate::postgres::dump_text::{DumpReader, Event, Item};
 use crate::postgres::mask::{Masking, RowMask};
@@ -234,12 +234,15 @@ impl Cut {
     /// Adds what the writing side knows: the sums, and the tables whose rows came apart.
     ///
     /// # Errors
-    /// Rows came twice or without their table's definition: others may be missing then.
+    /// The rows of a table came twice.
     pub(super) fn with(mut self, written: Written) -> Result<Passed> {
         for (tables, raw_size) in written.apart {
             self.raw_size += raw_size;
             for (name, table) in tables {
-                self.take_apart(name, table)?;
+                if self.tables.insert(name.clone(), table).is_some() {
+                    let sentence = format!("pg_dump wrote the rows of table {name} twice");
+                    return Err(Error::new(Kind::Process, sentence).on(name));
+                }
             }
         }
         for (name, table) in &mut self.tables {
@@ -255,18 +258,5 @@ impl Cut {
             roles: self.roles,
             blocks: self.blocks,
         })
-    }
-
-    fn take_apart(&mut self, name: String, table: Table) -> Result<()> {
-        let object = format!("TABLE {name}");
-        let defined = |item: &compare::Item| item.aspect == Aspect::Definition && item.object == object;
-        if !self.print.items.iter().any(defined) {
-            let sentence = format!("pg_dump wrote rows of table {name} and not its definition");
-            return Err(Error::new(Kind::Process, sentence).on(name));
-        }
-        match self.tables.insert(name.clone(), table) {
-            None => Ok(()),
-            Some(_) => Err(Error::new(Kind::Process, format!("pg_dump wrote the rows of table {name} twice")).on(name)),
-        }
     }
 }

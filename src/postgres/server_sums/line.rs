@@ -4,6 +4,7 @@
 use tokio_postgres::types::Type;
 
 use crate::postgres::lexer::quoted;
+use crate::postgres::stored::Column;
 
 /// A function takes at most a hundred arguments.
 const ARGUMENTS: usize = 99;
@@ -17,14 +18,6 @@ const ESCAPES: [(&str, &str); 7] = [
     (r"\f", r"\\f"),
     (r"\r", r"\\r"),
 ];
-
-/// A column of a table.
-pub(super) struct Column {
-    /// Its name.
-    pub(super) name: String,
-    /// The number of its type.
-    pub(super) kind: u32,
-}
 
 /// Returns the row of the table `t` with these columns as an expression of type text.
 ///

@@ -260,16 +260,15 @@ async fn tables_beyond_what_a_program_takes_are_read() {
 /// Sums of one table, as if the server had summed it.
 fn sums(table: &str) -> ServerSums {
     let content = Table { rows: 1, sum: RowSum::default(), columns: vec!["id".into()] };
-    let pattern = format!("\"public\".\"{table}\"");
-    let summed = Summed { table: content, pattern, object: definition("public", table) };
     let name = format!("public.{table}");
-    ServerSums { all: [name.clone()].into(), summed: [(name, summed)].into(), left: BTreeMap::new() }
+    let summed = [(name.clone(), (Stored::named(table, 0), content))].into();
+    ServerSums { all: [name].into(), summed, left: BTreeMap::new() }
 }
 
 fn print(defined: &[&str], read: &[&str]) -> Fingerprint {
     let mut print = Fingerprint::new(crate::compare::Engine::Postgres);
     for table in defined {
-        print.add(Aspect::Definition, format!("TABLE public.{table}"), "CREATE TABLE");
+        print.add(crate::compare::Aspect::Definition, format!("TABLE public.{table}"), "CREATE TABLE");
     }
     for table in read {
         let table = (format!("public.{table}"), Table { rows: 2, sum: RowSum::default(), columns: Vec::new() });
@@ -282,7 +281,7 @@ fn print(defined: &[&str], read: &[&str]) -> Fingerprint {
 fn a_table_must_be_in_exactly_one_of_the_sums_and_the_text() {
     let refused = |sums: ServerSums, mut print: Fingerprint| sums.join(&mut print).unwrap_err().to_string();
     assert!(refused(sums("t"), print(&["t"], &["t"])).contains("summed by the server and read as well"));
-    assert!(refused(sums("t"), print(&["u"], &[])).contains("which the dump does not define"));
+    assert!(refused(sums("t"), print(&["u"], &[])).contains("no definition of table public.t"));
     let mut two = sums("t");
     two.all.insert("public.u".into());
     assert!(refused(two, print(&["t", "u"], &[])).contains("public.u were neither"));
@@ -292,11 +291,4 @@ fn a_table_must_be_in_exactly_one_of_the_sums_and_the_text() {
     let hashed = two.join(&mut right).unwrap();
     assert_eq!((right.tables["public.t"].rows, right.tables["public.u"].rows), (1, 2));
     assert_eq!(hashed.by_server.len(), 1);
-}
-
-#[test]
-fn a_definition_is_found_under_the_name_that_a_comment_of_pg_dump_has() {
-    assert_eq!(definition("app", "t"), "TABLE app.t");
-    assert_eq!(definition("app", "a\nb; Type: x"), "TABLE app.a b; Type: x");
-    assert_eq!(definition("-", "-"), "TABLE -");
 }

@@ -27,8 +27,8 @@ views, which no dump holds and the fingerprint notes). A file of that name that 
 object's definition, owner and grants, the state of each sequence, taken in the same snapshot as the dump. Nothing has its
 final name until it is whole and pg_dump ended well.
 
-`jobs` is how many threads hash and pack, by default one for each core. From four on, several pg_dumps write the rows of
-large tables at the same time, all of one moment: one for each two jobs. `jobs: 1` asks least of a busy server.
+`jobs` is how many threads hash and pack, six at most, by default one for each core. From four on, several pg_dumps write the
+rows of large tables at the same time, all of one moment: one for each two jobs. `jobs: 1` asks least of a busy server.
 
 `mask` makes a copy for test systems: `mask: #{ "users.email": "hash", "app.users.phone": "null", "users.name":
 "text:REDACTED" }` replaces the values of columns before anything is written, in partitions and children, too. A hash is

@@ -181,7 +181,11 @@ impl Line {
         if estate::sh(&estate.fill(self.needs), folder).is_err() {
             return Ok(None);
         }
-        estate::sh("rm -rf out report.json && mkdir out && sync", folder)?;
+        // Nobody pays for what was written before, nor for reading from the disk what a machine has dropped from memory.
+        estate::sh(
+            "rm -rf out report.json && mkdir out && sync && cat shop.* seeds.* > /dev/null 2>&1 || true",
+            folder,
+        )?;
         estate::sh(&estate.fill(self.before), folder)?;
         let mut ran = measure::run(&estate.fill(self.line), folder)?;
         estate::sh(&estate.fill(self.after), folder)?;

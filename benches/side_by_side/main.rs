@@ -39,9 +39,9 @@ struct Args {
     /// Adds our jobs on ten times the data, for what memory and time do there.
     #[arg(long)]
     linear: bool,
-    /// Runs only the lines whose names hold this.
-    #[arg(long)]
-    only: Option<String>,
+    /// Runs only the lines whose names hold one of these.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
     /// Writes the text of the estate's database here and ends: what `--bench codecs` reads.
     #[arg(long)]
     text: Option<PathBuf>,
@@ -72,7 +72,8 @@ fn main() -> ExitCode {
 /// Measures and reports; returns whether nothing fell below what the short form demands.
 fn bench(args: &Args) -> Result<bool, String> {
     let pick = if args.quick { Pick::Fastest } else { Pick::Median };
-    let wanted = |line: &&Line| args.only.as_ref().is_none_or(|only| line.name.contains(only.as_str()));
+    let named = |line: &Line| args.only.iter().any(|only| line.name.contains(only.as_str()));
+    let wanted = |line: &&Line| args.only.is_empty() || named(line);
     let lines: Vec<&Line> = LINES.iter().filter(|line| !(args.quick && line.slow)).filter(wanted).collect();
     let mut small = Bench::new(args.scale, pick, &lines)?;
     small.rounds(args.rounds, &lines)?;

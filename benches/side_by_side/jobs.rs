@@ -183,7 +183,7 @@ impl Line {
         }
         // Nobody pays for what was written before, nor for reading from the disk what a machine has dropped from memory.
         estate::sh(
-            "rm -rf out report.json && mkdir out && sync && cat shop.* seeds.* > /dev/null 2>&1 || true",
+            "rm -rf out report.json && mkdir out && sync && { cat shop.* seeds.* > /dev/null 2>&1 || true; }",
             folder,
         )?;
         estate::sh(&estate.fill(self.before), folder)?;

@@ -182,4 +182,4 @@ fn manifest(request: &DumpRequest, started_at: Timestamp, content: Content, fact
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -101,10 +101,15 @@ pub(super) fn all_defined<'a>(tables: impl IntoIterator<Item = &'a Stored>, prin
     let defined: HashSet<&str> = definitions.map(|item| item.object.as_str()).collect();
     match tables.into_iter().find(|table| !defined.contains(table.definition.as_str())) {
         None => Ok(()),
-        Some(Stored { name, .. }) => {
-            Err(Error::new(Kind::Process, format!("pg_dump wrote no definition of table {name}")).on(name))
-        }
+        Some(Stored { name, .. }) => Err(otherwise(name, format!("pg_dump wrote no definition of table {name}"))),
     }
+}
+
+/// Says that what was read apart does not fit the rest.
+pub(super) fn otherwise(table: &str, sentence: String) -> Error {
+    Error::new(Kind::Process, sentence)
+        .on(table)
+        .hint("run it again; if it stays, `dump` with jobs: 1 reads by one pg_dump alone")
 }
 
 #[cfg(test)]

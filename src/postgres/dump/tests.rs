@@ -13,26 +13,26 @@ use crate::postgres::test_cluster::TestCluster;
 mod apart;
 
 /// A cluster with the rich database of the fixture, and a place for dumps.
-struct World {
-    cluster: TestCluster,
+pub(in crate::postgres) struct World {
+    pub(in crate::postgres) cluster: TestCluster,
     folder: tempfile::TempDir,
-    ledger: Arc<Ledger>,
+    pub(in crate::postgres) ledger: Arc<Ledger>,
 }
 
 impl World {
-    async fn empty() -> Self {
+    pub(in crate::postgres) async fn empty() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let ledger = Ledger::create("test", folder.path()).unwrap();
         Self { cluster: TestCluster::start(), folder, ledger }
     }
 
-    async fn rich() -> Self {
+    pub(in crate::postgres) async fn rich() -> Self {
         let world = Self::empty().await;
         rich(&world.cluster).await;
         world
     }
 
-    async fn dump(&self, database: &str, name: &str, tables: &[&str]) -> Result<Backup> {
+    pub(in crate::postgres) async fn dump(&self, database: &str, name: &str, tables: &[&str]) -> Result<Backup> {
         let request = DumpRequest {
             source: self.cluster.address(database),
             to: self.folder.path().join(name),

@@ -13,6 +13,7 @@ use crate::compare::{Engine, Fingerprint, RowSum, Table};
 use crate::error::{Error, Kind, Result};
 use crate::postgres::dump_text::{DumpReader, Event, Item};
 use crate::postgres::mask::{Masking, RowMask};
+use crate::postgres::stored;
 use crate::postgres::structure::Structure;
 use crate::postgres::toc::Entry;
 use crate::progress::Progress;
@@ -90,9 +91,7 @@ impl Cutter {
     /// Fails when rows never came by that were to be masked or are wanted.
     fn all_seen(&self) -> Result<()> {
         match self.only.as_ref().and_then(BTreeSet::first) {
-            Some(table) => {
-                Err(Error::new(Kind::Process, format!("pg_dump wrote no rows of table {table}")).on(&**table))
-            }
+            Some(table) => Err(stored::otherwise(table, format!("pg_dump wrote no rows of table {table}"))),
             None => self.masking.as_ref().map_or(Ok(()), Masking::all_seen),
         }
     }
@@ -103,8 +102,7 @@ impl Cutter {
         match event {
             Event::CopyStart { head, .. } if !only.remove(&head.table()) => {
                 let table = head.table();
-                Err(Error::new(Kind::Process, format!("pg_dump wrote rows of table {table}"))
-                    .on(table)
+                Err(stored::otherwise(&table, format!("pg_dump wrote rows of table {table}"))
                     .caused_by("it was not asked for them, or has written them before"))
             }
             Event::CopyStart { .. } | Event::CopyRows(_) | Event::CopyEnd { .. } => Ok(true),
@@ -241,7 +239,7 @@ impl Cut {
             for (name, table) in tables {
                 if self.tables.insert(name.clone(), table).is_some() {
                     let sentence = format!("pg_dump wrote the rows of table {name} twice");
-                    return Err(Error::new(Kind::Process, sentence).on(name));
+                    return Err(stored::otherwise(&name, sentence));
                 }
             }
         }

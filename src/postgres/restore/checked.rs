@@ -19,6 +19,10 @@ use crate::postgres::dump_file::{self, DumpFile, Lines, Text, changed};
 /// What is read at once where nothing but the digest is wanted.
 const BLOCK: usize = 256 << 10;
 
+/// What to do about a file and a manifest that do not belong together.
+pub(super) const OTHER_BACKUP: &str =
+    "the file or its manifest was changed after the dump: take another copy of both, or another backup";
+
 /// A backup that was found whole.
 pub(super) struct Checked {
     pub(super) file: DumpFile,
@@ -159,7 +163,7 @@ pub(super) fn other_count(file: &DumpFile, table: &str, rows: u64, told: u64) ->
 /// Says that the file is not the one that its manifest describes.
 pub(super) fn not_as_told(file: &DumpFile) -> Error {
     let path = file.path().display().to_string();
-    Error::new(Kind::Damaged, format!("{path} is not what its manifest says")).on(path)
+    Error::new(Kind::Damaged, format!("{path} is not what its manifest says")).on(path).hint(OTHER_BACKUP)
 }
 
 #[cfg(test)]

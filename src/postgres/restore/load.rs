@@ -12,6 +12,7 @@ use memchr::memchr_iter;
 use tokio::sync::mpsc;
 use tokio_postgres::CopyInSink;
 
+use super::checked::OTHER_BACKUP;
 use super::definitions::{Queue, side_by_side};
 use super::survey::{Rows, Unit};
 use crate::backups::{Member, Section};
@@ -241,6 +242,7 @@ fn mislabelled(table: &str, found: &str) -> Error {
     Error::new(Kind::Damaged, format!("the manifest says of a member that it holds rows of {table} and nothing else"))
         .on(table)
         .caused_by(format!("it holds {found}"))
+        .hint(OTHER_BACKUP)
 }
 
 /// Returns the table's name for a statement of ours: the shown one leaves keywords without quotes.

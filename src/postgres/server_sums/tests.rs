@@ -1,37 +1,19 @@
 //! What the server sums is what pg_dump's text gives, for every type, name and setting; and every change is seen.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use super::*;
-use crate::backups::Format;
-use crate::cleanup::Ledger;
 use crate::compare::{Hashing, Scope, compare};
-use crate::postgres::test_cluster::TestCluster;
-use crate::postgres::{Address, DumpRequest, Held, dump, hold};
+use crate::postgres::dump::tests::World;
+use crate::postgres::{Address, Held, hold};
 use crate::progress::Progress;
 
-struct World {
-    cluster: TestCluster,
-    folder: tempfile::TempDir,
-    ledger: Arc<Ledger>,
-}
-
 impl World {
-    async fn empty() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let ledger = Ledger::create("test", folder.path()).unwrap();
-        Self { cluster: TestCluster::start(), folder, ledger }
-    }
-
     /// The database `src` with every type of the fixtures.
     async fn full() -> Self {
-        let world = Self::empty().await;
-        world.cluster.execute("postgres", "create role app_ro; create role app_owner in role app_ro").await;
-        world.cluster.execute("postgres", "create database src").await;
-        for file in ["rich.sql", "nasty.sql"] {
-            world.cluster.psql("src", &Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(file));
-        }
+        let world = Self::rich().await;
+        let nasty = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/nasty.sql");
+        world.cluster.psql("src", Path::new(nasty));
         world
     }
 
@@ -84,16 +66,7 @@ async fn every_type_name_and_kind_of_table_has_the_sum_of_pg_dumps_text() {
     assert!(print.tables.contains_key("n.luck") && hashed.by_server.contains("n.luck_2"));
     assert!(hashed.by_server.contains("n.part_b") && hashed.by_server.contains("app.cache"));
 
-    let request = DumpRequest {
-        source: world.cluster.address("src"),
-        to: world.folder.path().join("src.sql.gz"),
-        format: Format::SqlGz,
-        tables: Vec::new(),
-        jobs: None,
-        matviews: true,
-        mask: None,
-    };
-    let backup = dump(&request, &Progress::default(), &world.ledger).await.unwrap();
+    let backup = world.dump("src", "src.sql.gz", &[]).await.unwrap();
     same(&backup.manifest().unwrap().fingerprint, &print);
 }
 
